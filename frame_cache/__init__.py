@@ -1,0 +1,1 @@
+"""Keeps frames and prepared tensors under one byte budget."""

@@ -1,0 +1,21 @@
+"""What a cache of frames is asked for by, and what it asks of the rooms below it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from preprocess.frame import Box, Frame, Pixels
+from preprocess.options import DecodeOptions, PrepareOptions
+
+Decode = Callable[[Frame, DecodeOptions], Pixels]
+"""Makes pixels of a frame; called in the thread that first asks for them."""
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedKey:
+    """Everything that a tensor of one frame depends on."""
+
+    generation: int
+    """Which compiled model it is for: a new number for each load and replace of any slot."""
+    options: PrepareOptions
+    decode: DecodeOptions
+    roi: Box | None = None

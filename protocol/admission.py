@@ -1,0 +1,61 @@
+"""What the decoder and its shell tell each other about a packet before it is a message."""
+
+from dataclasses import dataclass
+from enum import Enum, auto
+
+import msgspec
+
+from protocol.errors import ErrorCode, WireError
+from protocol.payload import OPTIONS_FLAG
+
+
+class Verdict(Enum):
+    """What the shell decides about a packet whose header has come."""
+
+    ADMIT = auto()
+    SKIP = auto()
+    """Refuse: it is not stored, and answered `overloaded`."""
+    WAIT = auto()
+    """Leave it where it is and ask again at the next call."""
+
+
+class PacketHeader(msgspec.Struct, frozen=True, gc=False):
+    """What is known of a packet before its payload. A struct for the reason given in `messages`."""
+
+    request_id: int
+    type: int
+    """The byte as it came, with the options flag."""
+    payload_length: int
+
+
+@dataclass(frozen=True, slots=True)
+class RejectedPacket:
+    """A packet that is answered with an error instead of being served."""
+
+    request_id: int
+    type: int
+    """Without the options flag. With `unknown_type` it says nothing: 0x80 is no COMMAND."""
+    payload_bytes: int
+    """Payload length by its header."""
+    code: ErrorCode
+    error: str
+    payload_fault: bool
+    """As in WireError."""
+    frame_id: int | None
+    """Of a CACHE_FRAME that came far enough: this id is empty from here on."""
+    admitted: bool
+    """`admit` answered ADMIT, so whatever it booked must be given back."""
+
+
+def rejected_packet(header: PacketHeader, fault: WireError, admitted: bool) -> RejectedPacket:
+    """The answerable form of a fault; its frame_id is still to be filled in."""
+    return RejectedPacket(
+        request_id=header.request_id,
+        type=header.type & ~OPTIONS_FLAG,
+        payload_bytes=header.payload_length,
+        code=fault.code,
+        error=fault.text,
+        payload_fault=fault.payload_fault,
+        frame_id=None,
+        admitted=admitted,
+    )

@@ -1,0 +1,76 @@
+"""Compiles a model's files for a device and runs tensors through it. Imports no library by itself."""
+
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import cast
+
+from runtimes.base import Runtime
+from runtimes.errors import RuntimeUnavailableError, UnknownRuntimeError
+from runtimes.file_kinds import runtime_for
+
+__all__ = ["KNOWN_RUNTIMES", "PLANNED_RUNTIMES", "RUNTIMES", "get_runtime", "runtime_for", "runtime_names"]
+
+RUNTIMES: dict[str, str] = {
+    "onnxruntime": "runtimes.onnx:OnnxRuntime",
+    "fake": "runtimes.fake:FakeRuntime",
+}
+"""Name → "module:Class" of its adapter, imported when a slot first asks for it."""
+
+PLANNED_RUNTIMES = frozenset({"coreml", "openvino", "litert", "torch"})
+"""Runtimes that the protocol names and this version has no adapter for."""
+
+KNOWN_RUNTIMES = frozenset(RUNTIMES) | PLANNED_RUNTIMES
+"""Names that are no mistake of the host; whether one can run here, `get_runtime` tells."""
+
+ENTRY_POINT_GROUP = "inferpipe.runtimes"
+"""Entry points by which other distributions add runtimes; they cannot replace a built-in one."""
+
+EXTRAS = {
+    "onnxruntime": "onnx",
+    "openvino": "openvino",
+    "litert": "litert",
+    "coreml": "coreml",
+    "torch": "torch",
+}
+"""The extra of this distribution that installs a runtime's library."""
+
+
+def get_runtime(name: str) -> Runtime:
+    """Return the runtime of this name, importing its library.
+
+    Raises:
+        UnknownRuntimeError: there is none of this name.
+        RuntimeUnavailableError: its library is not installed, cannot be loaded on this
+            platform, or its adapter is not in this version.
+    """
+    target = RUNTIMES.get(name) or _registered(name)
+    if target is not None:
+        return _load(name, target)
+    if name in PLANNED_RUNTIMES:
+        raise RuntimeUnavailableError(f"runtime {name} is not available in this version")
+    raise UnknownRuntimeError(f"unknown runtime {name!r}: expected one of {', '.join(runtime_names())}")
+
+
+def runtime_names() -> tuple[str, ...]:
+    """Return every known name, those of other distributions included."""
+    registered = {entry.name for entry in entry_points(group=ENTRY_POINT_GROUP)}
+    return tuple(sorted(KNOWN_RUNTIMES | registered))
+
+
+def _registered(name: str) -> str | None:
+    return next((entry.value for entry in entry_points(group=ENTRY_POINT_GROUP, name=name)), None)
+
+
+def _load(name: str, target: str) -> Runtime:
+    module, _, attribute = target.partition(":")
+    try:
+        return cast("Runtime", getattr(import_module(module), attribute)())
+    except (ImportError, OSError) as exc:  # OSError: a shared library that cannot be loaded
+        raise RuntimeUnavailableError(_unavailable_text(name, exc)) from exc
+
+
+def _unavailable_text(name: str, exc: ImportError | OSError) -> str:
+    reason = " ".join(str(exc).split())
+    extra = EXTRAS.get(name)
+    hint = f"; pip install 'inferpipe[{extra}]'" if extra else ""
+    return f"runtime {name} cannot be loaded: {reason}{hint}"

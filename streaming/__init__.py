@@ -1,0 +1,1 @@
+"""Makes growing files, cameras and channels into an async stream of frames."""

@@ -1,0 +1,132 @@
+"""Commands: what is taken leniently, and what is refused."""
+
+import json
+
+import pytest
+
+from protocol.commands import (
+    COMMANDS,
+    Drain,
+    Load,
+    Ping,
+    Replace,
+    Status,
+    UncacheFrame,
+    UnknownCommand,
+    Unload,
+    encode_command,
+    parse_command,
+)
+from protocol.errors import ErrorCode, WireError
+from protocol.json_values import lenient_int, nearest, shown
+
+SAMPLES = [
+    Load(0, {"path": "m.onnx", "labels": ["a"]}),
+    Replace(255, {}),
+    Unload(7),
+    Status(),
+    UncacheFrame(2**32 - 1),
+    Ping(),
+    Drain(),
+]
+
+
+@pytest.mark.parametrize("command", SAMPLES, ids=lambda command: type(command).__name__)
+def test_round_trip(command):
+    assert parse_command(encode_command(command)) == command
+
+
+def test_every_command_is_tested():
+    assert [type(sample) for sample in SAMPLES] == list(COMMANDS.values())
+    assert list(COMMANDS) == ["load", "replace", "unload", "status", "uncache_frame", "ping", "drain"]
+
+
+@pytest.mark.parametrize(
+    ("value", "index"), [(3, 3), (3.0, 3), (3.9, 3), ("3", 3), (" 3 ", 3), (-0.5, 0), ("255", 255), (0, 0)]
+)
+def test_numbers_go_through_int(value, index):
+    assert parse_command(json.dumps({"cmd": "unload", "index": value}).encode()) == Unload(index)
+
+
+@pytest.mark.parametrize("value", [-1, 256, 1e300, 10**30, "x", "3.5", "", None, True, [], {}, "9" * 5_000])
+def test_an_unusable_index(value):
+    with pytest.raises(WireError, match=r'^unload: "index": ') as caught:
+        parse_command(json.dumps({"cmd": "unload", "index": value}).encode())
+    assert caught.value.code is ErrorCode.BAD_REQUEST
+    assert len(caught.value.text) < 200
+
+
+@pytest.mark.parametrize("value", [-1, 2**32, "x", None, False])
+def test_an_unusable_frame_id(value):
+    with pytest.raises(WireError, match=r'^uncache_frame: "frameId": '):
+        parse_command(json.dumps({"cmd": "uncache_frame", "frameId": value}).encode())
+
+
+@pytest.mark.parametrize("value", [None, [], "m.onnx", 1])
+def test_an_unusable_config(value):
+    with pytest.raises(WireError, match=r'^load: "config": must be an object'):
+        parse_command(json.dumps({"cmd": "load", "index": 1, "config": value}).encode())
+
+
+MISSING = [
+    ("load", "config"),
+    ("load", "index"),
+    ("replace", "index"),
+    ("unload", "index"),
+    ("uncache_frame", "frameId"),
+]
+
+
+@pytest.mark.parametrize(("name", "field"), MISSING)
+def test_missing_fields(name, field):
+    fields = {"cmd": name, "index": 1, "config": {}, "frameId": 1}
+    del fields[field]
+    with pytest.raises(WireError, match=rf'^{name}: "{field}" is missing$'):
+        parse_command(json.dumps(fields).encode())
+
+
+@pytest.mark.parametrize("name", ["cancel", "warmup", "metrics", "LOAD", "", "load ", "stream_open"])
+def test_unknown_commands_keep_their_name(name):
+    command = parse_command(json.dumps({"cmd": name, "index": "nonsense"}).encode())
+    assert command == UnknownCommand(name)
+    assert parse_command(encode_command(command)) == command
+
+
+NO_COMMANDS = {
+    b"": "^command: ",
+    b"{": "^command: ",
+    b"[]": "^command: Expected `object`, got `array`$",
+    b"\xff": "^command: ",
+    b'{"x":"\xff"}': "^command: not UTF-8$",
+    b'{"x":' + b"[" * 100_000: "^command: JSON is nested too deeply$",
+    b"{}": '^command: "cmd" is missing$',
+    b'{"cmd":null}': '^command: "cmd" must be a string$',
+    b'{"cmd":1}': '^command: "cmd" must be a string$',
+}
+
+
+@pytest.mark.parametrize(("body", "text"), NO_COMMANDS.items(), ids=range(len(NO_COMMANDS)))
+def test_what_is_no_command(body, text):
+    with pytest.raises(WireError, match=text) as caught:
+        parse_command(body)
+    assert caught.value.code is ErrorCode.BAD_REQUEST
+
+
+def test_unknown_keys_are_ignored():
+    assert parse_command(b'{"cmd":"ping","runs":3,"x":[null]}') == Ping()
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("nan"), object(), b"1"])
+def test_numbers_that_json_cannot_hold(value):
+    with pytest.raises(ValueError, match=r"^expected a number, got "):
+        lenient_int(value)
+
+
+def test_values_are_shown_shortened():
+    assert shown("é\n") == '"é\\n"'
+    assert len(shown("x" * 1_000)) == 65
+
+
+def test_the_nearest_name_of_a_long_one_is_found_fast():
+    assert nearest("x" * 1_000_000, ["iou"]) == ""
+    assert nearest("iuo", ["iou"]) == ' (did you mean "iou"?)'

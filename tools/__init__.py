@@ -1,0 +1,1 @@
+"""How the default model is made: the scene renderer and the detector's training."""

@@ -1,0 +1,1 @@
+"""The default model: architecture, data, loss, training, export and evaluation."""

@@ -1,0 +1,197 @@
+"""Training data: a pool of rendered scenes kept compressed in memory, and random windows of them."""
+
+import os
+import queue
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from tools.camera import tone_curve
+from tools.clutter import Picture
+from tools.scenes import render_scene
+
+LONGER_SIDE = 640
+"""The pool keeps scenes at the size at which the model will see them."""
+SCENE_SIZES = (
+    (640, 480),
+    (480, 640),
+    (640, 640),
+    (800, 600),
+    (960, 540),
+    (1280, 720),
+    (720, 1280),
+    (1920, 1080),
+)
+_SIZE_ODDS = (0.2, 0.14, 0.2, 0.14, 0.12, 0.12, 0.05, 0.03)
+PAD = 114
+LEAST_SEEN = 0.25
+"""An object of which a window cuts off more than the rest of this share is not asked for."""
+LEAST_SIDE = 4.0
+"""Pixels; what is thinner after cropping is not asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One scene of the pool."""
+
+    picture: bytes
+    """JPEG, longer side `LONGER_SIDE`."""
+    instances: bytes
+    """PNG of the scene's instance map at the same size."""
+    boxes: NDArray[np.float32]
+    """x1, y1, x2, y2 in the stored picture's pixels, (n, 4)."""
+    classes: NDArray[np.int64]
+    """(n,)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """A part of the training: how large the windows are, and how far the scenes are zoomed into."""
+
+    steps: int
+    batch: int
+    size: int
+    """Side of the square window, pixels."""
+    zoom: tuple[float, float]
+    """Least and greatest scale of the stored picture in the window."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What one step is trained on."""
+
+    pictures: NDArray[np.uint8]
+    """RGB, (batch, size, size, 3)."""
+    boxes: NDArray[np.float32]
+    """x1, y1, x2, y2 in pixels, (batch, most, 4), zeros where there is no object."""
+    classes: NDArray[np.int64]
+    """(batch, most)."""
+    present: NDArray[np.bool_]
+    """Which of the rows stand for an object, (batch, most)."""
+
+
+def scene_size(seed: int) -> tuple[int, int]:
+    """Width and height of the scene of this seed, for training and for evaluation alike."""
+    return SCENE_SIZES[np.random.default_rng([seed, 1]).choice(len(SCENE_SIZES), p=_SIZE_ODDS)]
+
+
+def make_sample(seed: int) -> Sample:
+    """Renders a scene, shrinks it as the worker would, and compresses it."""
+    width, height = scene_size(seed)
+    scene = render_scene(seed, width, height)
+    ratio = LONGER_SIDE / max(width, height)
+    size = (round(width * ratio), round(height * ratio))
+    picture = cv2.resize(scene.picture, size, interpolation=cv2.INTER_LINEAR)
+    instances = cv2.resize(scene.instances, size, interpolation=cv2.INTER_NEAREST)
+    quality = int(np.random.default_rng([seed, 2]).integers(70, 97))
+    x, y, w, h = (scene.boxes * ratio).T
+    return Sample(
+        picture=cv2.imencode(".jpg", picture[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes(),
+        instances=cv2.imencode(".png", instances)[1].tobytes(),
+        boxes=np.stack([x, y, x + w, y + h], axis=1),
+        classes=scene.classes,
+    )
+
+
+def render_pool(seeds: range) -> list[Sample]:
+    """Renders the scenes of all seeds on every core."""
+    with ProcessPoolExecutor(os.cpu_count(), initializer=cv2.setNumThreads, initargs=(1,)) as workers:
+        return list(workers.map(make_sample, seeds, chunksize=32))
+
+
+def _placement(rng: np.random.Generator, width: int, height: int, phase: Phase) -> NDArray[np.float64]:
+    """A random flip, turn, zoom and shift of a picture into the window, as a (2, 3) matrix on pixel edges."""
+    zoom = float(np.exp(rng.uniform(*np.log(phase.zoom))))
+    axes = np.eye(2)[rng.permutation(2)] if rng.random() < 0.5 else np.eye(2)
+    matrix = axes * rng.choice([-1.0, 1.0], (2, 1)) * zoom
+    spanned = matrix @ np.array([[0, width, 0, width], [0, 0, height, height]])
+    room = phase.size - np.ptp(spanned, axis=1)
+    shift = rng.uniform(np.minimum(room, 0), np.maximum(room, 0)) - spanned.min(axis=1)
+    return np.concatenate([matrix, shift[:, None]], axis=1)
+
+
+def _recolour(rng: np.random.Generator, picture: Picture) -> Picture:
+    """Changes colours, for no class is known by its colour."""
+    if rng.random() < 0.6:
+        picture = cv2.LUT(picture, tone_curve(rng, 0.6))
+    if rng.random() < 0.1:
+        picture = cv2.bitwise_not(picture)
+    return picture[:, :, rng.permutation(3)] if rng.random() < 0.5 else picture
+
+
+def _seen(
+    sample: Sample, on_edges: NDArray[np.float64], on_centres: NDArray[np.float64], size: int
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Boxes in the window, (n, 4), and which of them are to be found; cut ones are measured anew."""
+    points = sample.boxes.reshape(-1, 2, 2) @ on_edges[:, :2].T + on_edges[:, 2]
+    boxes = np.concatenate([points.min(axis=1), points.max(axis=1)], axis=1).astype(np.float32)
+    cut = (boxes[:, :2] < -0.5).any(axis=1) | (boxes[:, 2:] > size + 0.5).any(axis=1)
+    keep = np.ones(len(boxes), np.bool_)
+    if cut.any():
+        whole = cv2.imdecode(np.frombuffer(sample.instances, np.uint8), cv2.IMREAD_GRAYSCALE)
+        part = cv2.warpAffine(whole, on_centres, (size, size), flags=cv2.INTER_NEAREST)
+        area = abs(float(np.linalg.det(on_edges[:, :2])))
+        for index in np.flatnonzero(cut):
+            inside = (part == index + 1).view(np.uint8)
+            expected = area * np.count_nonzero(whole == index + 1)
+            x, y, w, h = cv2.boundingRect(inside)
+            boxes[index] = (x, y, x + w, y + h)
+            keep[index] = cv2.countNonZero(inside) >= LEAST_SEEN * expected
+    keep &= (boxes[:, 2:] - boxes[:, :2]).min(axis=1, initial=np.inf) >= LEAST_SIDE
+    return boxes.clip(0, size), keep
+
+
+def take_window(
+    sample: Sample, rng: np.random.Generator, phase: Phase
+) -> tuple[Picture, NDArray[np.float32], NDArray[np.int64]]:
+    """A random window of a scene: picture (size, size, 3), boxes x1, y1, x2, y2 (n, 4) and classes (n,)."""
+    stored = cv2.imdecode(np.frombuffer(sample.picture, np.uint8), cv2.IMREAD_COLOR_RGB)
+    on_edges = _placement(rng, stored.shape[1], stored.shape[0], phase)
+    on_centres = on_edges.copy()
+    on_centres[:, 2] += 0.5 * on_edges[:, :2].sum(axis=1) - 0.5  # OpenCV counts from the middle of a pixel
+    size = (phase.size, phase.size)
+    window = cv2.warpAffine(_recolour(rng, stored), on_centres, size, borderValue=(PAD, PAD, PAD))
+    boxes, keep = _seen(sample, on_edges, on_centres, phase.size)
+    return window, boxes[keep], sample.classes[keep]
+
+
+def make_batch(pool: Sequence[Sample], phase: Phase, seed: tuple[int, int]) -> Batch:
+    """The batch of a step, a pure function of the pool and the seed."""
+    rng = np.random.default_rng(seed)
+    taken = [take_window(pool[index], rng, phase) for index in rng.integers(len(pool), size=phase.batch)]
+    most = max(1, *(len(boxes) for _, boxes, _ in taken))
+    batch = Batch(
+        pictures=np.stack([picture for picture, _, _ in taken]),
+        boxes=np.zeros((phase.batch, most, 4), np.float32),
+        classes=np.zeros((phase.batch, most), np.int64),
+        present=np.zeros((phase.batch, most), np.bool_),
+    )
+    for row, (_, boxes, classes) in enumerate(taken):
+        batch.boxes[row, : len(boxes)] = boxes
+        batch.classes[row, : len(classes)] = classes
+        batch.present[row, : len(classes)] = True
+    return batch
+
+
+def _produce(
+    pool: Sequence[Sample], phases: Sequence[Phase], seed: int, ready: "queue.Queue[Batch | None]"
+) -> None:
+    step = 0
+    for phase in phases:
+        for _ in range(phase.steps):
+            ready.put(make_batch(pool, phase, (seed, step)))
+            step += 1
+    ready.put(None)
+
+
+def batches(pool: Sequence[Sample], phases: Sequence[Phase], seed: int) -> Iterator[Batch]:
+    """All batches of all phases in order, made one thread ahead of their use."""
+    ready: queue.Queue[Batch | None] = queue.Queue(maxsize=4)
+    threading.Thread(target=_produce, args=(pool, phases, seed, ready), daemon=True).start()
+    while (batch := ready.get()) is not None:
+        yield batch

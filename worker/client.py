@@ -1,0 +1,197 @@
+"""An asyncio host: spawns the worker, shakes hands, multiplexes requests, raises typed errors.
+
+async with await WorkerClient.spawn({"protocol": 3, "models": [{"path": "m.onnx"}]}) as worker:
+    answer = await worker.infer_jpeg(Path("a.jpg").read_bytes())
+"""
+
+import asyncio
+import itertools
+import sys
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+from msgspec import json
+
+from protocol.errors import FramingLost
+from protocol.framing import ResponseDecoder
+from protocol.messages import (
+    CacheFrame,
+    Command,
+    DataMessage,
+    InferBatch,
+    InferCached,
+    InferJpeg,
+    InferRaw,
+    Picture,
+)
+from protocol.options import NO_OPTIONS, RequestOptions
+from protocol.pixel_format import PixelFormat
+
+Answer = dict[str, Any]
+
+_READ_BYTES = 1 << 18
+
+
+class WorkerError(Exception):
+    """A request was answered with an error object."""
+
+    def __init__(self, code: str, text: str, answer: Answer) -> None:
+        super().__init__(f"{code}: {text}")
+        self.code = code
+        """One of `protocol.errors.ErrorCode`."""
+        self.text = text
+        self.answer = answer
+        """The whole object."""
+
+
+class WorkerGone(ConnectionError):  # noqa: N818 - a state of the connection
+    """The worker ended, or its answers cannot be read, while requests were open."""
+
+
+class HandshakeRefused(WorkerGone):
+    """The worker did not take the configuration."""
+
+
+class WorkerClient:
+    """One worker process. Every call may be in flight at once; answers come in any order."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        self.process = process
+        self.ready: Answer = {}
+        """The ready answer."""
+        self._stdin = process.stdin
+        self._stdout = process.stdout
+        self._ids = itertools.count(1)
+        self._open: dict[int, asyncio.Future[Answer]] = {}
+        self._gone: WorkerGone | None = None
+        self._receiving = asyncio.create_task(self._receive())
+
+    @classmethod
+    async def spawn(
+        cls, config: Mapping[str, Any], *, command: Sequence[str] = (), stderr: int | None = None
+    ) -> Self:
+        """Start a worker and shake hands.
+
+        Args:
+            config: the handshake's configuration.
+            command: how to start the worker; this Python's `-m worker` by default.
+            stderr: as for `subprocess`; the worker's logs go to ours by default.
+
+        Raises:
+            HandshakeRefused: it ended, or answered with an error.
+        """
+        process = await asyncio.create_subprocess_exec(
+            *(command or (sys.executable, "-m", "worker")),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=stderr,
+        )
+        client = cls(process)
+        try:
+            client.ready = await client.send(Command(0, json.encode(config)))
+        except (WorkerError, WorkerGone) as error:
+            await client.close()
+            raise HandshakeRefused(str(error)) from error
+        return client
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def infer_jpeg(self, data: bytes, model: int = 0, options: RequestOptions = NO_OPTIONS) -> Answer:
+        """Run a model on an encoded picture (JPEG, PNG, WebP)."""
+        return await self.send(InferJpeg(self.next_id(), model, memoryview(data), options))
+
+    async def infer_raw(
+        self, picture: Picture, model: int = 0, options: RequestOptions = NO_OPTIONS
+    ) -> Answer:
+        """Run a model on raw pixels."""
+        return await self.send(InferRaw(self.next_id(), model, picture, options))
+
+    async def infer_batch(
+        self, pictures: Sequence[Picture], model: int = 0, options: RequestOptions = NO_OPTIONS
+    ) -> list[Answer]:
+        """Run a model on several pictures; an item that failed has `error` and `code` in its place."""
+        answer = await self.send(InferBatch(self.next_id(), model, tuple(pictures), options))
+        results: list[Answer] = answer["results"]
+        return results
+
+    async def cache_frame(
+        self, frame_id: int, picture: Picture, options: RequestOptions = NO_OPTIONS
+    ) -> Answer:
+        """Keep a picture in the worker under an id."""
+        return await self.send(CacheFrame(self.next_id(), frame_id, picture, options))
+
+    async def infer_cached(
+        self, frame_id: int, model: int = 0, options: RequestOptions = NO_OPTIONS
+    ) -> Answer:
+        """Run a model on a picture that the worker keeps."""
+        return await self.send(InferCached(self.next_id(), model, frame_id, options))
+
+    async def command(self, cmd: str, **fields: Any) -> Answer:
+        """Send a command, its fields by their names on the wire: `command("load", index=1, config={…})`."""
+        return await self.send(Command(self.next_id(), json.encode({"cmd": cmd, **fields})))
+
+    def next_id(self) -> int:
+        """Return an id that is not in flight."""
+        return next(number for number in self._ids if number & 0xFFFF_FFFF not in self._open) & 0xFFFF_FFFF
+
+    async def send(self, message: Command | DataMessage) -> Answer:
+        """Send a message and wait for its answer.
+
+        Raises:
+            WorkerError: it was answered with an error.
+            WorkerGone: the worker ended before it answered.
+        """
+        if self._gone is not None:
+            raise self._gone
+        answered: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._open[message.request_id] = answered
+        try:
+            self._stdin.writelines(message.encode_parts())
+            await self._stdin.drain()
+        except ConnectionError:
+            pass  # the receiving task learns why, and fails what is open
+        answer = await answered
+        if "error" in answer:
+            raise WorkerError(answer.get("code", "internal"), answer["error"], answer)
+        return answer
+
+    async def close(self) -> int:
+        """Close the worker's stdin, wait for what is in flight, and return its exit status."""
+        self._stdin.close()
+        await self._receiving
+        return await self.process.wait()
+
+    async def _receive(self) -> None:
+        decoder = ResponseDecoder()
+        try:
+            while data := await self._stdout.read(_READ_BYTES):
+                decoder.feed(data)
+                for request_id, body in decoder:
+                    self._take(request_id, body)
+            reason = "the worker closed its answers"
+        except (FramingLost, ConnectionError, ValueError) as error:
+            reason = f"the worker's answers cannot be read: {error}"
+        self._gone = WorkerGone(reason)
+        for answered in self._open.values():
+            if not answered.done():
+                answered.set_exception(self._gone)
+        self._open.clear()
+
+    def _take(self, request_id: int, body: bytes) -> None:
+        answered = self._open.pop(request_id, None)
+        if answered is not None and not answered.done():
+            answered.set_result(json.decode(body))
+
+
+def encoded(data: bytes) -> Picture:
+    """Return a JPEG, PNG or WebP as a picture for a batch or the cache."""
+    return Picture(0, 0, PixelFormat.ENCODED, memoryview(data))

@@ -1,0 +1,30 @@
+"""The one queue by which finished answers come back to the event loop."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+
+from worker.requests import Request
+
+
+class CompletionQueue:
+    """Thread-safe; wakes the loop once for all that is finished before it looks."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, answer: Callable[[Request, bytes], None]) -> None:
+        self._loop = loop
+        self._answer = answer
+        self._finished: deque[tuple[Request, bytes]] = deque()
+        self._woken = False
+
+    def put(self, request: Request, body: bytes) -> None:
+        """Hand an encoded answer to the loop, from any thread."""
+        self._finished.append((request, body))
+        # Set before the loop looks and cleared before it empties the queue: none is left behind.
+        if not self._woken:
+            self._woken = True
+            self._loop.call_soon_threadsafe(self._drain)
+
+    def _drain(self) -> None:
+        self._woken = False
+        while self._finished:
+            self._answer(*self._finished.popleft())

@@ -1,0 +1,24 @@
+"""One handler a message type. `HANDLERS` is the table; a test proves it complete."""
+
+from collections.abc import Callable
+from typing import Any
+
+from protocol.messages import CacheFrame, Command, InferBatch, InferCached, InferJpeg, InferRaw
+from worker.handlers.cache import handle_cache_frame
+from worker.handlers.commands import handle_command
+from worker.handlers.infer import handle_batch, handle_cached, handle_jpeg, handle_raw
+from worker.requests import Request
+from worker.service import Service
+
+# Any: each handler takes the one message type that the table gives it.
+HANDLERS: dict[type[Any], Callable[[Service, Request, Any], None]] = {
+    Command: handle_command,
+    InferJpeg: handle_jpeg,
+    InferRaw: handle_raw,
+    InferBatch: handle_batch,
+    CacheFrame: handle_cache_frame,
+    InferCached: handle_cached,
+}
+"""Message type → what takes it up, on the event loop, without waiting."""
+
+DATA_HANDLERS = {kind for kind in HANDLERS if kind is not Command}

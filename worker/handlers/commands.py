@@ -1,0 +1,120 @@
+"""COMMAND: load, replace, unload, status, uncache_frame, ping, drain."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from protocol.commands import (
+    CommandRequest,
+    Drain,
+    Load,
+    Ping,
+    Replace,
+    Status,
+    UncacheFrame,
+    UnknownCommand,
+    Unload,
+    parse_command,
+)
+from protocol.errors import UNKNOWN_COMMAND, ErrorCode, WireError
+from protocol.messages import Command
+from worker.requests import Request
+from worker.service import Service
+from worker.slots import Load as SlotLoad
+
+MAX_COMMAND_BYTES = 4 << 20
+"""Longer JSON would hold up the event loop while it is parsed: 20 ms for this much."""
+
+
+def handle_command(service: Service, request: Request, message: Command) -> None:
+    """Parse a command and take it up."""
+    try:
+        if len(message.body) > MAX_COMMAND_BYTES:
+            raise WireError(ErrorCode.TOO_LARGE, f"a command of {len(message.body)} bytes")
+        command = parse_command(message.body)
+    except WireError as error:
+        service.answer_fields(request, _error("unknown", error.text, error.code))
+        return
+    _COMMANDS[type(command)](service, request, command)
+
+
+def _load(service: Service, request: Request, command: Load | Replace) -> None:
+    name = "load" if isinstance(command, Load) else "replace"
+    answer = partial(_answer_load, service, request, name)
+    service.slots.load(command.index, command.config, "config", answer)
+
+
+def _answer_load(service: Service, request: Request, name: str, load: SlotLoad) -> None:
+    head: dict[str, Any] = {"cmd": name, "index": load.index}
+    if load.failure is not None:
+        tail: dict[str, Any] = {"status": "error", "error": load.failure.text, "code": load.failure.code}
+    else:
+        tail = {"status": "ok", "loadMs": round(load.load_ms, 2)}
+    service.answer_fields(request, head | tail | {"slot": service.slots.fields(load.index)})
+
+
+def _unload(service: Service, request: Request, command: Unload) -> None:
+    service.slots.unload(command.index)
+    service.answer_fields(request, {"cmd": "unload", "index": command.index, "status": "ok"})
+
+
+def _status(service: Service, request: Request, command: Status) -> None:
+    if service.config.protocol >= 3:
+        _answer_status(service, request)
+        return
+    # A v2 host sends `load` and `status` in one go and expects to see what the load did.
+    service.slots.when_loaded(partial(_answer_status, service, request))
+
+
+def _answer_status(service: Service, request: Request) -> None:
+    fields = [service.slots.fields(index) for index in range(len(service.slots))]
+    models = [_v2_model(slot) for slot in fields]
+    service.answer_fields(request, {"cmd": "status", "status": "ok", "models": models, "slots": fields})
+
+
+def _v2_model(slot: dict[str, Any]) -> dict[str, Any]:
+    loaded = slot["loaded"]
+    return {
+        "index": slot["index"],
+        "path": slot["path"] if loaded else None,
+        "loaded": loaded,
+        "postprocessor": slot["postprocessor"] if loaded else None,
+    }
+
+
+def _uncache(service: Service, request: Request, command: UncacheFrame) -> None:
+    service.cache.remove(command.frame_id)
+    fields = {"cmd": "uncache_frame", "status": "ok", "frameId": command.frame_id}
+    service.answer_fields(request, fields)
+
+
+def _ping(service: Service, request: Request, command: Ping) -> None:
+    service.answer_fields(request, {"cmd": "ping", "status": "ok", "uptimeMs": service.uptime_ms()})
+
+
+def _drain(service: Service, request: Request, command: Drain) -> None:
+    service.draining = True
+    service.slots.flush()
+    service.in_flight.when_idle(partial(service.answer_fields, request, {"cmd": "drain", "status": "ok"}))
+
+
+def _unknown(service: Service, request: Request, command: UnknownCommand) -> None:
+    text = UNKNOWN_COMMAND.format(command.name)
+    service.answer_fields(request, _error(command.name, text, ErrorCode.UNSUPPORTED))
+
+
+def _error(name: str, text: str, code: ErrorCode) -> dict[str, Any]:
+    return {"cmd": name, "status": "error", "error": text, "code": code}
+
+
+# Any: each function takes the one command that the table gives it.
+_COMMANDS: dict[type[CommandRequest], Callable[[Service, Request, Any], None]] = {
+    Load: _load,
+    Replace: _load,
+    Unload: _unload,
+    Status: _status,
+    UncacheFrame: _uncache,
+    Ping: _ping,
+    Drain: _drain,
+    UnknownCommand: _unknown,
+}

@@ -1,0 +1,115 @@
+"""INFER_JPEG, INFER_RAW, INFER_BATCH and INFER_CACHED: bind to a model, queue, reply."""
+
+import time
+from collections.abc import Sequence
+from functools import partial
+
+from preprocess.frame import Frame
+from protocol.errors import JPEG_DECODE_PREFIX, RAW_WRAP_PREFIX
+from protocol.messages import InferBatch, InferCached, InferJpeg, InferRaw, MessageType, Picture
+from protocol.options import NO_OPTIONS, RequestOptions
+from protocol.pixel_format import PixelFormat
+from worker.errors import cached_model_not_loaded, frame_not_cached, model_not_loaded
+from worker.replies import BatchReply, SingleReply
+from worker.requests import Item, Reply, Request, Timings
+from worker.responses import encode_fields
+from worker.service import Service
+from worker.slots import ServingModel
+from worker.sources import CachedSource, PacketSource, Source
+
+
+def handle_jpeg(service: Service, request: Request, message: InferJpeg) -> None:
+    """Queue one encoded picture."""
+    frame = Frame(message.data, 0, 0, PixelFormat.ENCODED)
+    _infer(service, request, message.model, [PacketSource(frame, JPEG_DECODE_PREFIX)], message.options)
+
+
+def handle_raw(service: Service, request: Request, message: InferRaw) -> None:
+    """Queue one picture as it came."""
+    source = PacketSource(frame_of(message.picture), RAW_WRAP_PREFIX)
+    _infer(service, request, message.model, [source], message.options)
+
+
+def handle_batch(service: Service, request: Request, message: InferBatch) -> None:
+    """Queue several pictures that are answered together."""
+    sources = [PacketSource(frame_of(picture), RAW_WRAP_PREFIX) for picture in message.pictures]
+    _infer(service, request, message.model, sources, message.options)
+
+
+def handle_cached(service: Service, request: Request, message: InferCached) -> None:
+    """Queue a picture that the frame cache holds."""
+    entry = service.cache.get(message.frame_id)
+    if entry is not None:
+        _infer(service, request, message.model, [CachedSource(entry)], message.options)
+    elif service.slots.binds(message.model):
+        service.fail(request, frame_not_cached(message.frame_id))
+    else:
+        service.fail(request, cached_model_not_loaded(message.model))
+
+
+def frame_of(picture: Picture) -> Frame:
+    """Return a wire picture as a frame over the same bytes."""
+    return Frame(picture.data, picture.width, picture.height, picture.format)
+
+
+def _infer(
+    service: Service, request: Request, model: int, sources: Sequence[Source], options: RequestOptions
+) -> None:
+    arrived = time.perf_counter()
+    if options.deadline_ms is not None:
+        request.timer = service.loop.call_later(options.deadline_ms / 1000, service.expire, request)
+    serving = service.slots.serving(model)
+    if serving is not None:
+        _submit(service, request, sources, options, arrived, model, serving)
+        return
+    load = service.slots.newest_load(model)
+    if load is not None:
+        load.waiting.append(partial(_submit, service, request, sources, options, arrived, model))
+        return
+    _not_loaded(service, request, model)
+
+
+def _submit(
+    service: Service,
+    request: Request,
+    sources: Sequence[Source],
+    options: RequestOptions,
+    arrived: float,
+    model: int,
+    serving: ServingModel | None,
+) -> None:
+    """Queue a request's items for the model that it is bound to."""
+    if request.answered:  # its deadline passed while the model was loading
+        return
+    if serving is None:
+        _not_loaded(service, request, model)
+        return
+    if not sources:
+        service.answer(request, encode_fields({"results": []}))
+        return
+    item_options = (
+        serving.default_options
+        if options is NO_OPTIONS
+        else service.item_options(options, serving.loaded.config)
+    )
+    is_batch = request.type == MessageType.INFER_BATCH
+    reply: Reply = (
+        BatchReply(request, len(sources), service.shapes, service.completions)
+        if is_batch
+        else SingleReply(request, service.shapes, service.completions)
+    )
+    items = [
+        Item(source, item_options, reply, Timings(arrived), index) for index, source in enumerate(sources)
+    ]
+    pipeline = serving.loaded.pipeline
+    pipeline.adopt(items)
+    request.work = (pipeline.queue, items)
+    if is_batch:
+        serving.accumulator.add_batch(items)
+    else:
+        serving.accumulator.add(items[0])
+
+
+def _not_loaded(service: Service, request: Request, model: int) -> None:
+    is_cached = request.type == MessageType.INFER_CACHED
+    service.fail(request, cached_model_not_loaded(model) if is_cached else model_not_loaded(model))

@@ -1,0 +1,49 @@
+"""The ready answer: what a host learns of the worker that it has configured."""
+
+from typing import Any
+
+from protocol.session import HIGHEST_PROTOCOL
+from runtimes import runtime_names
+from worker.config import WorkerConfig
+from worker.config_readers import ConfigError
+from worker.service import Service
+
+FEATURES = ("adaptive", "options")
+"""What of the protocol's version 3 works in this process."""
+
+AUTO = "auto"
+"""The runtime that is chosen by the kind of a model's file."""
+
+
+def check_runtime(config: WorkerConfig) -> None:
+    """Refuse a configuration whose runtime nobody knows; one that cannot run here is the slots' matter.
+
+    Raises:
+        ConfigError: the runtime is unknown.
+    """
+    if config.runtime not in (AUTO, *runtime_names()):
+        known = ", ".join((AUTO, *runtime_names()))
+        raise ConfigError(f"runtime: expected one of {known}, got {config.runtime!r}")
+
+
+def ready_fields(service: Service, warnings: list[str]) -> dict[str, Any]:
+    """Return the ready answer.
+
+    Args:
+        service: all its configured slots have been tried.
+        warnings: of the configuration outside the models.
+    """
+    slots = service.slots
+    return {
+        "status": "ready",
+        "models": slots.loaded_count,
+        "total": len(service.config.models),
+        "startupMs": service.uptime_ms(),
+        "runtime": service.config.runtime,
+        "workers": service.workers,
+        "protocol": HIGHEST_PROTOCOL,
+        "features": list(FEATURES),
+        "warnings": warnings + slots.warnings,
+        "limits": service.config.limits.as_wire(),
+        "slots": [slots.fields(index) for index in range(len(slots))],
+    }

@@ -1,0 +1,33 @@
+"""Decode and prepare over the process's buffers; OpenCV is imported by the first picture."""
+
+from collections.abc import Callable
+from functools import cached_property
+from importlib import import_module
+from typing import cast
+
+from preprocess.buffers import BufferPool
+from preprocess.frame import Box, Frame, Pixels, Prepared
+from preprocess.options import DecodeOptions, PrepareOptions
+
+
+class Pictures:
+    """The two stages that touch pixels. Errors: those of `preprocess.errors`."""
+
+    def __init__(self, buffers: BufferPool) -> None:
+        self._buffers = buffers
+
+    def decode(self, frame: Frame, options: DecodeOptions) -> Pixels:
+        """Return a frame's pixels."""
+        return self._decode(frame, options, self._buffers)
+
+    def prepare(self, pixels: Pixels, options: PrepareOptions, roi: Box | None) -> Prepared:
+        """Return the tensor of a picture, or of its region of interest."""
+        return self._prepare(pixels, options, roi, self._buffers)
+
+    @cached_property
+    def _decode(self) -> Callable[[Frame, DecodeOptions, BufferPool], Pixels]:
+        return cast("Callable[..., Pixels]", import_module("preprocess.decode").decode)
+
+    @cached_property
+    def _prepare(self) -> Callable[[Pixels, PrepareOptions, Box | None, BufferPool], Prepared]:
+        return cast("Callable[..., Prepared]", import_module("preprocess.prepare").prepare)

@@ -1,0 +1,121 @@
+"""One model's way from items to results: queue, prepare, lanes, postprocess.
+
+Stages hand work to each other on their own threads; nothing returns to the event loop before
+the answer is encoded.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from frame_cache.base import PreparedKey
+from postprocessors.base import BoundPostprocessor, PostprocessContext
+from preprocess.options import PrepareOptions
+from runtimes.base import CompiledModel
+from runtimes.spec import TensorMap
+from worker.errors import Failure, failure_of
+from worker.lanes import LanePool
+from worker.model_queue import ModelQueue
+from worker.pictures import Pictures
+from worker.pools import PreparePool
+from worker.requests import Item, Stage
+from worker.shares import PredictShares
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Stages:
+    """What the models of a process share."""
+
+    prepare_pool: PreparePool
+    shares: PredictShares
+    pictures: Pictures
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ModelPlan:
+    """How one loaded model is fed and read."""
+
+    compiled: CompiledModel
+    postprocessor: BoundPostprocessor
+    input_name: str
+    prepare: PrepareOptions
+    generation: int
+    """Different for every load: part of the key of prepared tensors."""
+    lanes: int
+    batch_limit: int
+    merges: bool
+    """Whether a lane merges what is ready: the mode `adaptive`."""
+
+
+class ModelPipeline:
+    """The queue, the threads and the three stages of one model."""
+
+    def __init__(self, plan: ModelPlan, stages: Stages) -> None:
+        self.plan = plan
+        self._stages = stages
+        self.queue = ModelQueue(
+            ahead_limit=plan.lanes * (plan.batch_limit + 1),
+            merge_limit=plan.batch_limit if plan.merges else 0,
+            begin_prepare=self._begin_prepare,
+            want_lane=self._want_lane,
+        )
+        self.lanes = LanePool(
+            plan.compiled, plan.input_name, self.queue, plan.lanes, stages.shares, self._deliver, self._fail
+        )
+
+    def adopt(self, items: Sequence[Item]) -> None:
+        """Skip prepare for items whose tensor lies in the cache; called before they are queued."""
+        for item in items:
+            item.prepared = item.source.peek(self._key(item))
+
+    def _begin_prepare(self, item: Item) -> None:
+        self._stages.prepare_pool.begin(self._prepare, item)
+
+    def _want_lane(self) -> None:
+        self.lanes.open_if_starved()
+
+    def _key(self, item: Item) -> PreparedKey:
+        options = item.options
+        return PreparedKey(self.plan.generation, self.plan.prepare, options.decode, options.roi)
+
+    def _prepare(self, item: Item) -> None:
+        """Decode and prepare one item, on a thread of the prepare pool."""
+        if item.stage is not Stage.WITHDRAWN:
+            try:
+                self._make_tensor(item)
+            except Exception as error:  # noqa: BLE001 - the boundary of this request
+                item.reply.fail(item, failure_of(error, item.source.decode_prefix))
+        self.queue.settle(item)
+
+    def _make_tensor(self, item: Item) -> None:
+        timings, options = item.timings, item.options
+        timings.prepare_began = began = time.perf_counter()
+        pictures = self._stages.pictures
+        pixels = item.source.pixels(pictures.decode, options.decode)
+        decoded = time.perf_counter()
+        make = partial(pictures.prepare, pixels, self.plan.prepare, options.roi)
+        item.prepared = item.source.prepared(self._key(item), make)
+        timings.prepared = time.perf_counter()
+        timings.decode_ms = (decoded - began) * 1000
+        timings.prepare_ms = (timings.prepared - decoded) * 1000
+
+    def _deliver(self, item: Item, outputs: TensorMap) -> None:
+        """Take an item's outputs on the lane's thread and hand them on."""
+        self._stages.prepare_pool.finish(self._postprocess, (item, outputs))
+
+    def _fail(self, item: Item, failure: Failure) -> None:
+        item.reply.fail(item, failure)
+
+    def _postprocess(self, work: tuple[Item, TensorMap]) -> None:
+        """Decode one item's outputs, on a thread of the prepare pool."""
+        item, outputs = work
+        assert item.prepared is not None
+        began = time.perf_counter()
+        try:
+            context = PostprocessContext(item.prepared.transform, item.options.result)
+            result = self.plan.postprocessor.run(outputs, context)
+            item.timings.postprocess_ms = (time.perf_counter() - began) * 1000
+            item.reply.succeed(item, result)
+        except Exception as error:  # noqa: BLE001 - the boundary of this request
+            item.reply.fail(item, failure_of(error))

@@ -1,0 +1,92 @@
+"""Turns the outcomes of items into the one answer of their request, off the event loop."""
+
+import threading
+from typing import Any, Protocol
+
+from msgspec import json
+
+from postprocessors.results import Result, fields_of
+from protocol.errors import ErrorCode
+from worker.errors import Failure
+from worker.requests import Item, Request
+from worker.responses import ErrorShapes
+
+_encode = json.Encoder().encode
+
+
+class Completions(Protocol):
+    """Where finished answers go; thread-safe."""
+
+    def put(self, request: Request, body: bytes) -> None: ...
+
+
+def figures_of(item: Item) -> dict[str, Any]:
+    """Return what an inference answer says of its making: v2's figures and the timings."""
+    timings = item.timings
+    assert item.prepared is not None
+    transform = item.prepared.transform
+    ready = timings.prepared or timings.arrived
+    return {
+        "inferenceMs": round(timings.prepare_ms + timings.predict_ms, 2),
+        "preprocessMs": round(timings.prepare_ms, 2),
+        "predictMs": round(timings.predict_ms, 2),
+        "batchSize": item.batch_size,
+        "frameSize": f"{transform.source_width}x{transform.source_height}",
+        "timings": {
+            "queue": round(((timings.prepare_began or timings.arrived) - timings.arrived) * 1000, 3),
+            "decode": round(timings.decode_ms, 3),
+            "prepare": round(timings.prepare_ms, 3),
+            "wait": round((timings.predict_began - ready) * 1000, 3),
+            "predict": round(timings.predict_ms, 3),
+            "postprocess": round(timings.postprocess_ms, 3),
+        },
+    }
+
+
+class SingleReply:
+    """The reply of a request for one picture."""
+
+    def __init__(self, request: Request, shapes: ErrorShapes, completions: Completions) -> None:
+        self._request = request
+        self._shapes = shapes
+        self._completions = completions
+
+    def succeed(self, item: Item, result: Result) -> None:
+        self._completions.put(self._request, _encode(fields_of(result) | figures_of(item)))
+
+    def fail(self, item: Item, failure: Failure) -> None:
+        self._completions.put(self._request, self._shapes.body(self._request.type, failure))
+
+
+class BatchReply:
+    """The reply of an INFER_BATCH: answers when its last item is done, in the batch's order."""
+
+    def __init__(self, request: Request, count: int, shapes: ErrorShapes, completions: Completions) -> None:
+        self._request = request
+        self._shapes = shapes
+        self._completions = completions
+        self._lock = threading.Lock()
+        self._missing = count
+        self._results: list[dict[str, Any]] = [{}] * count
+        self._failures: list[Failure] = []
+
+    def succeed(self, item: Item, result: Result) -> None:
+        self._put(item.index, fields_of(result) | figures_of(item))
+
+    def fail(self, item: Item, failure: Failure) -> None:
+        self._failures.append(failure)
+        self._put(item.index, self._shapes.item(failure))
+
+    def _put(self, index: int, fields: dict[str, Any]) -> None:
+        with self._lock:
+            self._results[index] = fields
+            self._missing -= 1
+            if self._missing:
+                return
+        self._completions.put(self._request, self._body())
+
+    def _body(self) -> bytes:
+        failed = self._failures
+        if len(failed) == len(self._results) and all(f.code is ErrorCode.INFERENCE_FAILED for f in failed):
+            return self._shapes.body(self._request.type, failed[0])  # the predict call itself failed
+        return _encode({"results": self._results})

@@ -1,0 +1,100 @@
+"""A request from its arrival to its one answer, and the items it is made of."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import TYPE_CHECKING, Any, Protocol
+
+from numpy.typing import NDArray
+
+from postprocessors.base import ResultOptions
+from postprocessors.results import Result
+from preprocess.frame import Box, Prepared
+from preprocess.options import DecodeOptions
+from worker.errors import Failure
+
+if TYPE_CHECKING:
+    from worker.model_queue import Group, ModelQueue
+    from worker.sources import Source
+
+
+@dataclass(slots=True, eq=False)
+class Request:
+    """One accepted packet. Belongs to the event loop alone."""
+
+    id: int
+    type: int
+    """A `MessageType`, or the unknown type as it came."""
+    booked_bytes: int | None
+    """Payload bytes that count against the limits; None for a command, which does not count."""
+    answered: bool = False
+    work: "tuple[ModelQueue, Sequence[Item]] | None" = None
+    """What it became, once a model has it."""
+    timer: asyncio.TimerHandle | None = None
+    """Fires at its deadline."""
+
+
+class Stage(IntEnum):
+    """How far an item has come; only its queue's lock may move it up to PREDICT."""
+
+    WAITING = 0
+    PREPARING = 1
+    PREPARED = 2
+    PREDICT = 3
+    WITHDRAWN = 4
+    """Answered already (deadline, shutdown): whoever meets it drops it."""
+
+
+class Reply(Protocol):
+    """Where an item's outcome goes; called once an item, from any thread."""
+
+    def succeed(self, item: "Item", result: Result) -> None: ...
+
+    def fail(self, item: "Item", failure: Failure) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class ItemOptions:
+    """One request's options, sorted by the room that reads them."""
+
+    result: ResultOptions
+    decode: DecodeOptions
+    roi: Box | None = None
+
+
+@dataclass(slots=True)
+class Timings:
+    """Moments (seconds of the performance counter) and spans (ms) of an item's way."""
+
+    arrived: float
+    prepare_began: float = 0.0
+    prepared: float = 0.0
+    predict_began: float = 0.0
+    decode_ms: float = 0.0
+    prepare_ms: float = 0.0
+    predict_ms: float = 0.0
+    postprocess_ms: float = 0.0
+
+
+@dataclass(slots=True, eq=False)
+class Item:
+    """One picture on its way through one model."""
+
+    source: "Source"
+    options: ItemOptions
+    reply: Reply
+    timings: Timings
+    index: int = 0
+    """Place in its batch; 0 for a single request."""
+    stage: Stage = Stage.WAITING
+    prepared: Prepared | None = None
+    batch_size: int = 1
+    """How many items its predict call had."""
+    group: "Group" = field(init=False)
+
+    @property
+    def tensor(self) -> NDArray[Any]:
+        """The prepared tensor; only asked for once it is there."""
+        assert self.prepared is not None
+        return self.prepared.tensor

@@ -1,0 +1,40 @@
+"""What a slot says of itself on the wire."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from runtimes.spec import TensorSpec
+from worker.loading import LoadedModel
+
+
+def slot_fields(
+    index: int, path: str | None, loaded: LoadedModel | None, error: str | None
+) -> dict[str, Any]:
+    """Return a slot's object: what is in it, or why there is nothing."""
+    head = {"index": index, "path": path, "loaded": loaded is not None, "error": error}
+    return head | (_loaded_fields(loaded) if loaded else {"postprocessor": None})
+
+
+def _loaded_fields(loaded: LoadedModel) -> dict[str, Any]:
+    plan = loaded.pipeline.plan
+    device = plan.compiled.device
+    fallback = {"deviceFallback": device.fallback_reason} if device.fallback_reason else {}
+    return {
+        "runtime": loaded.runtime,
+        "device": device.effective,
+        **fallback,
+        "inputs": _tensors(plan.compiled.inputs),
+        "outputs": _tensors(plan.compiled.outputs),
+        "labels": list(plan.postprocessor.labels),
+        "postprocessor": plan.postprocessor.name,
+        "family": plan.postprocessor.family,
+        "familyReason": plan.postprocessor.family_reason,
+        "maxBatchSize": plan.compiled.max_batch_size,
+        "loadMs": round(loaded.load_ms, 2),
+        "warmupMs": round(loaded.warmup_ms, 2),
+        "memoryBytes": loaded.memory_bytes,
+    }
+
+
+def _tensors(specs: Sequence[TensorSpec]) -> list[dict[str, Any]]:
+    return [{"name": spec.name, "shape": list(spec.shape), "dtype": spec.dtype} for spec in specs]

@@ -1,0 +1,65 @@
+"""Where an item's picture comes from: its own packet, or the frame cache."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from frame_cache.base import Decode, PreparedKey
+from frame_cache.memory import CachedFrame
+from preprocess.frame import Frame, Pixels, Prepared
+from preprocess.options import DecodeOptions
+
+
+class Source(Protocol):
+    """A picture that an item is prepared from. Errors: those of `preprocess.errors`."""
+
+    @property
+    def decode_prefix(self) -> str:
+        """How the kind of request names a picture that cannot be decoded."""
+        ...
+
+    def peek(self, key: PreparedKey) -> Prepared | None:
+        """Return the tensor where it is there already; cheap enough for the event loop."""
+        ...
+
+    def pixels(self, decode: Decode, options: DecodeOptions) -> Pixels:
+        """Return the decoded picture."""
+        ...
+
+    def prepared(self, key: PreparedKey, make: Callable[[], Prepared]) -> Prepared:
+        """Return the tensor, made by `make` where it is not there yet."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class PacketSource:
+    """The request brought the picture along."""
+
+    frame: Frame
+    decode_prefix: str
+
+    def peek(self, key: PreparedKey) -> Prepared | None:
+        return None
+
+    def pixels(self, decode: Decode, options: DecodeOptions) -> Pixels:
+        return decode(self.frame, options)
+
+    def prepared(self, key: PreparedKey, make: Callable[[], Prepared]) -> Prepared:
+        return make()
+
+
+@dataclass(frozen=True, slots=True)
+class CachedSource:
+    """The picture lies in the frame cache, decoded and prepared once for all who ask alike."""
+
+    entry: CachedFrame
+    decode_prefix: str = "jpeg decode failed: "
+
+    def peek(self, key: PreparedKey) -> Prepared | None:
+        return self.entry.prepared(key)
+
+    def pixels(self, decode: Decode, options: DecodeOptions) -> Pixels:
+        return self.entry.pixels(options)
+
+    def prepared(self, key: PreparedKey, make: Callable[[], Prepared]) -> Prepared:
+        return self.entry.prepare(key, make)
