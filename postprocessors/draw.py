@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -80,6 +81,16 @@ def annotate(
     for label in reversed(labels):
         _draw_label(canvas, label, pen, order)
     return canvas
+
+
+def save_jpeg(path: Path, picture: NDArray[np.uint8], order: ChannelOrder = ChannelOrder.RGB) -> None:
+    """Write a picture, (height, width, 3), to a file.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    bgr = picture if order is ChannelOrder.BGR else cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
+    path.write_bytes(cv2.imencode(".jpg", bgr)[1].tobytes())
 
 
 def color_of(class_id: Any) -> Color:

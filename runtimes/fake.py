@@ -4,6 +4,7 @@ All take one picture and answer in the end-to-end layout of YOLOv10: `output0`, 
 x1 y1 x2 y2 score class. Names are in `FAKES`, options in `runtimes.fake_options`.
 """
 
+import itertools
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -201,11 +202,24 @@ def _echo(options: FakeOptions, _closed: threading.Event) -> Answer:
     return answer
 
 
-def _fail(_options: FakeOptions, _closed: threading.Event) -> Answer:
-    def answer(_tensor: NDArray[Any]) -> Rows:
-        raise InferenceError("fake:fail fails every time")
+def _after_warm_up(options: FakeOptions, closed: threading.Event, then: Callable[[], None]) -> Answer:
+    """Answer the first call, which is the warm-up: else the model could not be loaded."""
+    nothing = _nothing(options, closed)
+    calls = itertools.count()
+
+    def answer(tensor: NDArray[Any]) -> Rows:
+        if next(calls):
+            then()
+        return nothing(tensor)
 
     return answer
+
+
+def _fail(options: FakeOptions, closed: threading.Event) -> Answer:
+    def fail() -> None:
+        raise InferenceError("fake:fail fails every time")
+
+    return _after_warm_up(options, closed, fail)
 
 
 def _fail_item(options: FakeOptions, closed: threading.Event) -> Answer:
@@ -221,12 +235,12 @@ def _fail_item(options: FakeOptions, closed: threading.Event) -> Answer:
     return answer
 
 
-def _hang(_options: FakeOptions, closed: threading.Event) -> Answer:
-    def answer(_tensor: NDArray[Any]) -> Rows:
+def _hang(options: FakeOptions, closed: threading.Event) -> Answer:
+    def hang() -> None:
         closed.wait(_DAY_S)
         raise InferenceError("fake:hang was closed")
 
-    return answer
+    return _after_warm_up(options, closed, hang)
 
 
 def _load_slowly(options: FakeOptions) -> None:
@@ -250,5 +264,6 @@ FAKES: dict[str, Fake] = {
 }
 """By name: `noop` finds nothing. `echo` finds one object that covers the picture, with the number that
 the picture carries (`runtimes.picture_ids`) as its class and a score of 1. `nan` answers NaN. `fail`
-fails every call, `fail_item` those with a picture that is white in the middle. `sleep` is `noop` that
-takes 50 ms. `hang` returns when the model is closed. `slowload` takes 500 ms to load, `loadfail` fails."""
+fails every call but the first, `fail_item` those with a picture that is white in the middle. `sleep` is
+`noop` that takes 50 ms. `hang` answers the first call, and returns from others when the model is closed.
+`slowload` takes 500 ms to load, `loadfail` fails to."""

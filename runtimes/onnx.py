@@ -56,6 +56,7 @@ ORT_ERRORS: tuple[type[Exception], ...] = (
     RuntimeError,
     ValueError,
     TypeError,
+    MemoryError,
 )
 """What the library raises: its own errors have no common root below Exception."""
 
@@ -83,8 +84,8 @@ class OnnxModel:
     """A session, shared by all lanes.
 
     `run` may be called from several threads at once, and with one native thread the calling one does
-    the work, so a session for each lane would only hold the weights again: measured on YOLOv8n with
-    two lanes of one thread, both run alike.
+    the work. A session for each lane gains nothing: YOLOv8n, two lanes of one thread on 2 cores, 14
+    paired rounds: 1.02 times the frames per second with the shared one, which saves 63 MB.
     """
 
     def __init__(self, session: Session, device: DeviceReport) -> None:
@@ -125,7 +126,8 @@ class OnnxModel:
             raise InferenceError("the model is closed")
         try:
             with self._turn:
-                # Bound output buffers (io_binding) would save nothing: results outlive the call.
+                # io_binding into kept buffers gains nothing (YOLOv8n, 60 paired calls: 0.00 ms of
+                # 45.7), and results outlive the call.
                 outputs = session.run(self._output_names, dict(tensors))
         except ORT_ERRORS as exc:
             raise InferenceError(short_text(exc)) from exc
@@ -170,6 +172,10 @@ def _session_options(options: RuntimeOptions, choice: ProviderChoice) -> Any:
     if options.inter_threads:
         settings.execution_mode = onnxruntime.ExecutionMode.ORT_PARALLEL
         settings.inter_op_num_threads = options.inter_threads
+    # Off unless asked for. Native threads that spin take their cores from the prepare pool: YOLOv8n,
+    # one lane of two threads beside a thread that decodes JPEG, on 2 busy cores: 8.0 frames/s with
+    # spinning, 15.4 without. It pays where the machine is idle and latency is all: 4.3 ms against
+    # 8.3 at 30 requests/s, for 113 % of a core against 24 %. With one thread there is none to spin.
     spinning = "1" if options.spinning else "0"
     settings.add_session_config_entry("session.intra_op.allow_spinning", spinning)
     settings.add_session_config_entry("session.inter_op.allow_spinning", spinning)

@@ -1,8 +1,12 @@
-"""What several suites share: where the test data lie, and a ruled-out stale worker."""
+"""What several suites share: where the test data lie, and hosts with a worker each."""
 
+import json
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
+from raw_host import RawHost
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED_DATA = ROOT.parent / "shared" / "data"
@@ -14,3 +18,37 @@ def shared_data() -> Path:
     if not SHARED_DATA.is_dir():
         pytest.skip("../shared/data is not here")
     return SHARED_DATA
+
+
+@pytest.fixture
+def spawn() -> Iterator[Callable[..., RawHost]]:
+    """`RawHost.spawn`; whatever the test leaves running is ended after it."""
+    hosts: list[RawHost] = []
+
+    def spawn_one(*arguments: Any, **settings: Any) -> RawHost:
+        hosts.append(RawHost.spawn(*arguments, **settings))
+        return hosts[-1]
+
+    yield spawn_one
+    for host in hosts:
+        host.destroy()
+
+
+@pytest.fixture(scope="session")
+def shared_host() -> Iterator[Callable[[Mapping[str, Any]], RawHost]]:
+    """Return a worker of a configuration that lives through the session: for tests that leave no state."""
+    hosts: dict[str, RawHost] = {}
+
+    def host_of(config: Mapping[str, Any]) -> RawHost:
+        key = json.dumps(config, sort_keys=True)
+        host = hosts.get(key)
+        if host is not None and (host.ended or host.process.poll() is not None):
+            host.destroy()
+            del hosts[key]
+        if key not in hosts:
+            hosts[key] = RawHost.spawn(config)
+        return hosts[key]
+
+    yield host_of
+    for host in hosts.values():
+        host.destroy()

@@ -56,7 +56,7 @@ class Worker:
         self._in_flight.on_room = self._go_on
         self._watchdog = Watchdog(descriptors.writer, partial(leave, STATUS_OK))
         self._service: Service | None = None
-        self._ready = False
+        self._handshake: Request | None = None
         self._end: asyncio.Future[int] = loop.create_future()
 
     async def run(self) -> int:
@@ -73,8 +73,7 @@ class Worker:
 
     def _is_held(self) -> bool:
         """Whether no further message is wanted for now."""
-        loading = self._service is not None and not self._ready
-        return loading or self._in_flight.waiting or self._writer.congested
+        return self._in_flight.waiting or self._writer.congested
 
     def _go_on(self) -> None:
         self._reader.pump()
@@ -132,15 +131,14 @@ class Worker:
         self._watchdog.also_watched = config.parent_pid
         service = Service(config, self._buffers, self._in_flight, self._writer, self._loop, self._started)
         self._service = service
-        request = self._in_flight.open(handshake.request_id, MessageType.COMMAND, 0)
+        request = self._handshake = self._in_flight.open(handshake.request_id, MessageType.COMMAND, 0)
         for index, model in enumerate(config.models):
             service.slots.load(index, model, f"models[{index}]", lambda _: None)
         service.slots.when_loaded(partial(self._announce, service, request, warnings))
 
     def _announce(self, service: Service, request: Request, warnings: list[str]) -> None:
-        self._ready = True
-        service.answer(request, encode_fields(ready_fields(service, warnings)))
-        self._go_on()
+        if not request.answered:
+            service.announce(request, encode_fields(ready_fields(service, warnings)))
 
     def _refuse(self, reason: str) -> None:
         log.error("%s", reason)
@@ -182,6 +180,8 @@ class Worker:
             async with asyncio.timeout(service.config.limits.drain_timeout_ms / 1000):
                 await empty.wait()
         except TimeoutError:
+            if self._handshake is not None and not self._handshake.answered:
+                service.announce(self._handshake, service.shapes.body(MessageType.COMMAND, SHUTTING_DOWN))
             service.shut_down(list(self._in_flight.requests))
 
     async def _flush(self) -> None:

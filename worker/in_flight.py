@@ -53,6 +53,7 @@ class InFlight:
     def close(self, request: Request) -> None:
         """Book a request off: it is answered."""
         request.answered = True
+        request.work = None  # no cycle is left that would keep pictures until a collection
         self.requests.discard(request)
         if request.timer is not None:
             request.timer.cancel()

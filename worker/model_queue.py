@@ -180,7 +180,8 @@ class ModelQueue:
     def _take_group(self) -> list[Item]:
         if not self._ready:
             return []
-        items = self._ready.popleft().items
+        group = self._ready.popleft()
+        items, group.items = group.items, []  # no cycle is left that would keep pictures until a collection
         self._ahead -= len(items)
         taken = [item for item in items if item.stage is not Stage.WITHDRAWN]
         for item in taken:

@@ -21,6 +21,7 @@ from worker.pictures import Pictures
 from worker.pools import PreparePool
 from worker.requests import Item, Stage
 from worker.shares import PredictShares
+from worker.sources import SPENT
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -85,7 +86,9 @@ class ModelPipeline:
             try:
                 self._make_tensor(item)
             except Exception as error:  # noqa: BLE001 - the boundary of this request
-                item.reply.fail(item, failure_of(error, item.source.decode_prefix))
+                if self.queue.withdraw(item):  # else it was answered meanwhile
+                    item.reply.fail(item, failure_of(error, item.source.decode_prefix))
+        item.source = SPENT  # its memory is free for the next packet
         self.queue.settle(item)
 
     def _make_tensor(self, item: Item) -> None:

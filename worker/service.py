@@ -64,6 +64,8 @@ class Service:
         self.prepare_pool = PreparePool(min(usable_cores(), PREPARE_THREADS_AT_MOST))
         self.pictures = Pictures(buffers)
         self.cache = FrameCache(config.limits.frame_cache_bytes, self.pictures.decode)
+        self._early: list[tuple[Request, bytes]] | None = []
+        """Answers that were ready before the worker was: the ready answer comes first."""
         self._writer = writer
         self._shares = PredictShares(self.workers)
         stages = Stages(self.prepare_pool, self._shares, self.pictures)
@@ -74,8 +76,18 @@ class Service:
         """Give a request its one answer; what comes later (it was answered at a deadline) is dropped."""
         if request.answered:
             return
+        if self._early is not None:
+            self._early.append((request, body))
+            return
         self._writer.send(request.id, body)
         self.in_flight.close(request)
+
+    def announce(self, handshake: Request, body: bytes) -> None:
+        """Answer the handshake, and then what was finished before it."""
+        early, self._early = self._early or [], None
+        self.answer(handshake, body)
+        for request, early_body in early:
+            self.answer(request, early_body)
 
     def answer_fields(self, request: Request, fields: dict[str, Any]) -> None:
         """Answer with an object."""

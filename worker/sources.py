@@ -63,3 +63,22 @@ class CachedSource:
 
     def prepared(self, key: PreparedKey, make: Callable[[], Prepared]) -> Prepared:
         return self.entry.prepare(key, make)
+
+
+@dataclass(frozen=True, slots=True)
+class SpentSource:
+    """What is left when a picture has been prepared: nothing that keeps its memory."""
+
+    decode_prefix: str = ""
+
+    def peek(self, key: PreparedKey) -> Prepared | None:
+        return None
+
+    def pixels(self, decode: Decode, options: DecodeOptions) -> Pixels:
+        raise RuntimeError("this picture has been prepared already")
+
+    def prepared(self, key: PreparedKey, make: Callable[[], Prepared]) -> Prepared:
+        raise RuntimeError("this picture has been prepared already")
+
+
+SPENT = SpentSource()

@@ -24,34 +24,56 @@ _PARTS = 64
 class ByteSink(Protocol):
     """Takes as many bytes as go without waiting."""
 
-    polled: bool
-    """Whether the loop can tell when there is room again; else `write` always takes everything."""
-    descriptor: int
+    @property
+    def pending_bytes(self) -> int:
+        """Bytes that were taken and are not out yet."""
+        ...
 
     def write(self, parts: list[bytes | memoryview]) -> int:
         """Write and return how many bytes went; raises BlockingIOError for none, OSError when closed."""
         ...
 
+    def watch(self, on_room: Callable[[], None]) -> None:
+        """Call back on the loop whenever there is room, until `unwatch`."""
+        ...
 
-class PipeSink:
+    def unwatch(self) -> None:
+        """Call back no more."""
+        ...
+
+
+class PolledSink:
+    """What pipes and sockets share: the loop tells when there is room again."""
+
+    pending_bytes = 0
+
+    def __init__(self, descriptor: int, loop: asyncio.AbstractEventLoop) -> None:
+        self._descriptor = descriptor
+        self._loop = loop
+
+    def watch(self, on_room: Callable[[], None]) -> None:
+        self._loop.add_writer(self._descriptor, on_room)
+
+    def unwatch(self) -> None:
+        self._loop.remove_writer(self._descriptor)
+
+
+class PipeSink(PolledSink):
     """A pipe, opened anew: its own description can be non-blocking, the host's stays as it is."""
 
-    polled = True
-
-    def __init__(self, descriptor: int) -> None:
-        self.descriptor = os.open(f"/proc/self/fd/{descriptor}", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    def __init__(self, descriptor: int, loop: asyncio.AbstractEventLoop) -> None:
+        path = f"/proc/self/fd/{descriptor}"
+        super().__init__(os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC), loop)
 
     def write(self, parts: list[bytes | memoryview]) -> int:
-        return os.writev(self.descriptor, parts)
+        return os.writev(self._descriptor, parts)
 
 
-class SocketSink:
+class SocketSink(PolledSink):
     """A socket: each send says for itself that it will not wait."""
 
-    polled = True
-
-    def __init__(self, descriptor: int) -> None:
-        self.descriptor = descriptor
+    def __init__(self, descriptor: int, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(descriptor, loop)
         self._socket = socket.socket(fileno=os.dup(descriptor))
 
     def write(self, parts: list[bytes | memoryview]) -> int:
@@ -59,52 +81,65 @@ class SocketSink:
 
 
 class ThreadSink:
-    """Anything else (a file, a pipe that cannot be opened anew): a thread of its own writes.
+    """Anything else (a file, a terminal, a pipe on Windows): a thread of its own writes."""
 
-    What waits for it is bounded by its queue's count, and by the requests in flight.
-    """
-
-    polled = False
-
-    def __init__(self, descriptor: int) -> None:
-        self.descriptor = descriptor
-        self._parts: queue.SimpleQueue[bytes | memoryview] = queue.SimpleQueue()
-        self._lock = threading.Lock()
-        self.waiting_bytes = 0
+    def __init__(self, descriptor: int, loop: asyncio.AbstractEventLoop) -> None:
+        self._descriptor = descriptor
+        self._loop = loop
+        self._chunks: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+        self._taken = 0
+        self._written = 0
         self._broken = False
+        self._on_room: Callable[[], None] | None = None
         threading.Thread(target=self._write_all, name="writer", daemon=True).start()
+
+    @property
+    def pending_bytes(self) -> int:
+        return 0 if self._broken else self._taken - self._written
 
     def write(self, parts: list[bytes | memoryview]) -> int:
         if self._broken:
             raise BrokenPipeError
-        count = sum(map(len, parts))
-        with self._lock:
-            self.waiting_bytes += count
-        for part in parts:
-            self._parts.put(part)
-        return count
+        if self.pending_bytes:
+            raise BlockingIOError
+        chunk = b"".join(parts)
+        self._taken += len(chunk)
+        self._chunks.put(chunk)
+        return len(chunk)
+
+    def watch(self, on_room: Callable[[], None]) -> None:
+        self._on_room = on_room
+        if not self.pending_bytes:  # the thread was done before it could know
+            self._loop.call_soon(self._tell)
+
+    def unwatch(self) -> None:
+        self._on_room = None
+
+    def _tell(self) -> None:
+        if self._on_room is not None:
+            self._on_room()
 
     def _write_all(self) -> None:
         while not self._broken:
-            part = memoryview(self._parts.get())
-            count = len(part)
+            rest = memoryview(self._chunks.get())
             try:
-                while part:
-                    part = part[os.write(self.descriptor, part) :]
+                while rest:
+                    count = os.write(self._descriptor, rest)
+                    rest = rest[count:]
+                    self._written += count
             except OSError:
                 self._broken = True
-            with self._lock:
-                self.waiting_bytes -= count
+            self._loop.call_soon_threadsafe(self._tell)
 
 
-def open_sink(descriptor: int) -> ByteSink:
+def open_sink(descriptor: int, loop: asyncio.AbstractEventLoop) -> ByteSink:
     """Return the sink that suits a descriptor."""
     mode = os.fstat(descriptor).st_mode
     if stat.S_ISSOCK(mode):
-        return SocketSink(descriptor)
+        return SocketSink(descriptor, loop)
     if stat.S_ISFIFO(mode) and Path("/proc/self/fd").exists():
-        return PipeSink(descriptor)
-    return ThreadSink(descriptor)
+        return PipeSink(descriptor, loop)
+    return ThreadSink(descriptor, loop)
 
 
 class ResponseWriter:
@@ -126,7 +161,7 @@ class ResponseWriter:
             on_closed: called, once, when the host has closed its end.
         """
         enlarge(descriptor)
-        self._sink = open_sink(descriptor)
+        self._sink = open_sink(descriptor, loop)
         self._loop = loop
         self._on_room = on_room
         self._on_closed = on_closed
@@ -139,7 +174,7 @@ class ResponseWriter:
     @property
     def pending_bytes(self) -> int:
         """Bytes that the host has not taken yet."""
-        return self._bytes + getattr(self._sink, "waiting_bytes", 0)
+        return self._bytes + self._sink.pending_bytes
 
     @property
     def congested(self) -> bool:
@@ -175,7 +210,7 @@ class ResponseWriter:
             return
         if not self._parts and self._watching:
             self._watching = False
-            self._loop.remove_writer(self._sink.descriptor)
+            self._sink.unwatch()
         if was_congested and not self.congested:
             self._on_room()
 
@@ -192,12 +227,12 @@ class ResponseWriter:
     def _watch(self) -> None:
         if not self._watching:
             self._watching = True
-            self._loop.add_writer(self._sink.descriptor, self._flush)
+            self._sink.watch(self._flush)
 
     def _close(self) -> None:
         self._closed = True
         self._parts.clear()
         self._bytes = 0
         if self._watching:
-            self._loop.remove_writer(self._sink.descriptor)
+            self._sink.unwatch()
         self._on_closed()

@@ -275,7 +275,7 @@ def test_a_tensor_in_use_outlives_a_frame_s_other_tensors(cache):
     entry.prepare(key(1), lambda: tensor(300))
     entry.prepare(key(2), lambda: tensor(300))
     entry.prepared(key(1))
-    entry.prepare(key(3), lambda: tensor(300))
+    entry.prepare(key(3), lambda: tensor(310))
     assert [generation for generation in (1, 2, 3) if entry.prepared(key(generation))] == [1, 3]
 
 
@@ -412,5 +412,6 @@ def test_threads_stay_under_the_budget_and_get_their_own_frame_s_pixels():
 
 
 def test_opencv_is_not_imported():
-    code = "import sys, frame_cache.memory, preprocess.image_header, preprocess.buffers, preprocess.letterbox; print('cv2' in sys.modules)"
+    modules = "frame_cache.memory, preprocess.image_header, preprocess.buffers, preprocess.letterbox"
+    code = f"import sys, {modules}; print('cv2' in sys.modules)"
     assert run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"

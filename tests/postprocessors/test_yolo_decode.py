@@ -155,6 +155,35 @@ def test_a_class_that_is_no_number_is_not_reported():
         V10(output, 0.25, SIZE)
 
 
+@pytest.mark.parametrize("decode", [V8, V5, V10, X])
+def test_half_precision_gives_the_same_objects(decode):
+    rows = np.zeros((ANCHORS, 6), np.float16)
+    rows[:, 4:] = 1e-6  # subnormal in half precision
+    rows[5], rows[9] = (1.5, 2, 2.5, 3, 0.75, 1), (0.25, 1, 3, 2, 0.5, 1)
+    rows = rows.T if decode is V8 else rows
+    half, single = decode(rows, 0.25, SIZE), decode(rows.astype(np.float32), 0.25, SIZE)
+    for one, other in zip(half, single, strict=True):
+        assert one.dtype == other.dtype
+        assert one.tolist() == other.tolist()
+
+
+@pytest.mark.parametrize("value", [-0.0, -0.001, -5, -65504])
+def test_half_precision_below_zero_is_low(value):
+    output = silent_v8().astype(np.float16)
+    output[4:, :9] = value
+    output[5, 3] = 0.75
+    found = V8(output, 0.25, SIZE)
+    assert (found.scores.tolist(), found.class_ids.tolist()) == ([0.75], [1])
+
+
+@pytest.mark.parametrize("value", [math.nan, -math.nan, math.inf])
+def test_half_precision_nan_is_not_nothing(value):
+    output = silent_v8().astype(np.float16)
+    output[5, 3] = value
+    with pytest.raises(NonFiniteOutputError):
+        V8(output, 0.25, SIZE)
+
+
 @pytest.mark.parametrize("value", [-1, 0.25])
 def test_a_column_that_holds_no_class_is_refused(value):
     output = np.zeros((300, 6), np.float32)

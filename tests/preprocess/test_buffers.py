@@ -121,6 +121,16 @@ def test_the_size_that_was_used_longest_ago_is_dropped():
     assert sorted(size for size, blocks in pool._idle.items() if blocks) == [BIG, 2 * BIG]
 
 
+def test_a_size_without_idle_blocks_is_forgotten_in_its_turn():
+    pool = BufferPool(BIG)
+    pool.lease(BIG // 2)
+    held = pool.lease(BIG // 2)
+    pool.lease(2 * BIG)
+    assert not pool._idle
+    del held
+    assert pool.idle_bytes == BIG // 2
+
+
 def test_a_block_larger_than_the_bound_is_not_kept():
     pool = BufferPool(BIG)
     pool.lease(4 * BIG)

@@ -60,7 +60,7 @@ def test_a_jpeg_is_what_plain_imdecode_makes_of_it(parameters, smooth, pool):
 
 
 @pytest.mark.parametrize("extension", [".jpg", ".png", ".webp"])
-@pytest.mark.parametrize("without", ["memfd", "descriptors", "proc"])
+@pytest.mark.parametrize("without", ["memfd", "descriptors", "space", "proc"])
 def test_the_result_is_the_same_where_files_cannot_be_decoded_in_place(
     without, extension, smooth, pool, monkeypatch
 ):
@@ -68,6 +68,8 @@ def test_the_result_is_the_same_where_files_cannot_be_decoded_in_place(
     expected = decode(frame, PLAIN, pool).array.copy()
     if without == "memfd":
         monkeypatch.delattr(picture_file.os, "memfd_create", raising=False)
+    elif without == "space":
+        monkeypatch.setattr(picture_file.os, "write", lambda descriptor, data: len(data) - 1)
     elif without == "descriptors":
 
         def refuse(name):
@@ -186,6 +188,15 @@ def test_a_file_cut_short_anywhere_is_refused(extension, smooth, pool):
             continue
         # What is missing is only padding, or PNG's empty last chunk.
         assert length >= len(data) - 12
+
+
+def test_an_error_inside_opencv_is_a_decode_error(smooth, pool, monkeypatch):
+    def fail(data, flags):
+        raise cv2.error("out of its depth")
+
+    monkeypatch.setattr(picture_file.cv2, "imdecode", fail)
+    with pytest.raises(DecodeError, match="cannot be decoded"):
+        decode(encoded(encode(".jpg", smooth(64, 48))[:-1]), PLAIN, pool)
 
 
 @pytest.mark.parametrize("extension", [".jpg", ".png", ".webp"])

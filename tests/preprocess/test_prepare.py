@@ -185,8 +185,8 @@ FORMATS = {
     PixelFormat.BGR: 0,
     PixelFormat.RGBA: 1,
     PixelFormat.BGRA: 1,
-    PixelFormat.NV12: 8,
-    PixelFormat.I420: 8,
+    PixelFormat.NV12: 12,
+    PixelFormat.I420: 12,
 }
 
 

@@ -114,8 +114,10 @@ def test_nan_has_a_row_with_a_score() -> None:
 
 
 def test_fail_and_fail_item() -> None:
+    fail = make("fail?size=64").open_lane()
+    assert len(fail.infer([picture()])) == 1  # the warm-up
     with pytest.raises(InferenceError, match="every time"):
-        make("fail?size=64").open_lane().infer([picture()])
+        fail.infer([picture()])
     lane = make("fail_item?size=64").open_lane()
     assert len(lane.infer([picture(), picture()])) == 2
     with pytest.raises(InferenceError, match="white in the middle"):
@@ -151,11 +153,13 @@ def test_slowload_loads_slowly_and_runs_fast() -> None:
 
 def test_hang_hangs_until_it_is_closed() -> None:
     model = make("hang?size=64")
+    lane = model.open_lane()
+    assert len(lane.infer([picture()])) == 1  # the warm-up
     failures: list[InferenceError] = []
 
     def predict() -> None:
         try:
-            model.open_lane().infer([picture()])
+            lane.infer([picture()])
         except InferenceError as exc:
             failures.append(exc)
 
