@@ -8,7 +8,7 @@ import gc
 import json
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -151,10 +151,5 @@ def _prepare(job: GeneratorJob) -> tuple[Generator, Ready]:
     return generator, Ready(answer=generator.ready)
 
 
-def main(serve_job: Callable[..., None] = serve) -> None:
-    """Serve the bench."""
-    serve_job(GeneratorJob, _prepare)
-
-
 if __name__ == "__main__":
-    main()
+    serve(GeneratorJob, _prepare)

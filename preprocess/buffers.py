@@ -69,19 +69,24 @@ class BufferPool:
         with self._lock:
             self._sort_in()
             blocks = self._idle.get(size)
-            if blocks:
+            block = blocks.pop() if blocks else None
+            if block is not None:
                 self._idle.move_to_end(size)
                 self._idle_bytes -= size
-                return blocks.pop()
-        return _allocate(size)
+        self._settle()
+        return _allocate(size) if block is None else block
 
     def _take_back(self, block: memoryview) -> None:
-        """Called as a lease ends: in any thread, even in one that is inside this pool.
-
-        The garbage collector may end a lease while this very thread holds the lock, so this must
-        not wait for it. Whoever holds the lock looks again once it is free.
-        """
+        """Called as a lease ends: in any thread, even in one that is inside this pool."""
         self._returned.append(block)
+        self._settle()
+
+    def _settle(self) -> None:
+        """Sort in what came back, unless the lock is held: its holder comes here afterwards.
+
+        This must not wait: the garbage collector may end a lease while this very thread holds
+        the lock.
+        """
         while self._returned and self._lock.acquire(blocking=False):
             try:
                 self._sort_in()

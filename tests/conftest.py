@@ -5,7 +5,10 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 from raw_host import RawHost
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -52,3 +55,16 @@ def shared_host() -> Iterator[Callable[[Mapping[str, Any]], RawHost]]:
     yield host_of
     for host in hosts.values():
         host.destroy()
+
+
+@pytest.fixture(scope="session")
+def encode_picture() -> Callable[..., bytes]:
+    """Return what encodes an RGB picture: `encode_picture(rgb, ".png")`. JPEG in the best quality."""
+
+    def encode(rgb: NDArray[np.uint8], kind: str = ".jpg") -> bytes:
+        settings = [cv2.IMWRITE_JPEG_QUALITY, 100] if kind == ".jpg" else []
+        done, data = cv2.imencode(kind, np.ascontiguousarray(rgb[..., ::-1]), settings)
+        assert done
+        return bytes(data)
+
+    return encode

@@ -62,7 +62,8 @@ class Worker:
     async def run(self) -> int:
         """Serve the host until the connection ends; returns the process's exit status."""
         for number in (signal.SIGTERM, signal.SIGINT):
-            self._loop.add_signal_handler(number, self._on_signal, number)
+            with contextlib.suppress(NotImplementedError):  # Windows: the loop takes no signals
+                self._loop.add_signal_handler(number, self._on_signal, number)
         self._reader.pump()
         status = await self._end
         self._reader.stop()

@@ -20,6 +20,9 @@ from worker.config_readers import ConfigError
 
 MEBI = 1 << 20
 
+_MEMORY_UNKNOWN = 4096 * MEBI
+"""What is taken to be there where the system does not tell."""
+
 
 class BatchMode(StrEnum):
     """How requests for one model are put together; see docs/protocol.md."""
@@ -177,6 +180,8 @@ def _shown(value: Any) -> str:
 
 def _memory_allowed() -> int:
     """Return the bytes of memory that this process may use: the cgroup's limit, else what is installed."""
+    if not hasattr(os, "sysconf"):  # Windows, untested
+        return _MEMORY_UNKNOWN
     installed = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     for limit in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
         try:

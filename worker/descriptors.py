@@ -5,11 +5,16 @@ descriptor 0 is the null device, 1 is stderr, and the pipe lives above 2, closed
 """
 
 import contextlib
-import fcntl
 import os
 import socket
 import stat
+import sys
 from dataclasses import dataclass
+
+if sys.platform == "win32":
+    import msvcrt
+else:
+    import fcntl
 
 PIPE_BYTES = 1 << 20
 """What a pipe or a socket buffer is enlarged to. Reading 1.2 MB packets through asyncio's stream
@@ -35,10 +40,7 @@ def protect(fd_in: int = 0, fd_out: int = 1) -> Descriptors:
         OSError: `fd_in` or `fd_out` is not an open descriptor.
     """
     _fill_closed_standard_descriptors()
-    moved = Descriptors(
-        fcntl.fcntl(fd_in, fcntl.F_DUPFD_CLOEXEC, 3),
-        fcntl.fcntl(fd_out, fcntl.F_DUPFD_CLOEXEC, 3),
-    )
+    moved = Descriptors(_move_up(fd_in), _move_up(fd_out))
     null = os.open(os.devnull, os.O_RDWR)
     if os.path.sameopenfile(moved.writer, 2):
         os.dup2(null, 2)  # stderr is the pipe itself (2>&1): logs there would break the framing
@@ -50,11 +52,20 @@ def protect(fd_in: int = 0, fd_out: int = 1) -> Descriptors:
     return moved
 
 
+def _move_up(descriptor: int) -> int:
+    """Return a duplicate above 2 that no child process inherits."""
+    if sys.platform == "win32":  # untested
+        moved = os.dup(descriptor)
+        msvcrt.setmode(moved, os.O_BINARY)
+        return moved
+    return fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 3)
+
+
 def enlarge(descriptor: int) -> None:
     """Give a pipe or a socket a larger buffer, as far as the system allows."""
     mode = os.fstat(descriptor).st_mode
     with contextlib.suppress(OSError):
-        if stat.S_ISFIFO(mode):
+        if stat.S_ISFIFO(mode) and sys.platform != "win32":
             fcntl.fcntl(descriptor, _F_SETPIPE_SZ, PIPE_BYTES)
         elif stat.S_ISSOCK(mode):
             with socket.socket(fileno=os.dup(descriptor)) as end:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from frame_cache.errors import FrameTooLargeError
 from model_files.errors import ModelFileError
 from postprocessors.base import PostprocessorError, UnknownClassError
-from preprocess.errors import DecodeError, PictureTooLargeError, RegionError
+from preprocess.errors import DecodeError, PictureTooLargeError, PreprocessError
 from protocol import errors as wire
 from protocol.errors import ErrorCode, WireError
 from runtimes.errors import RuntimeAdapterError, RuntimeUnavailableError, UnknownRuntimeError
@@ -46,7 +46,7 @@ DEADLINE_EXCEEDED = Failure(ErrorCode.DEADLINE_EXCEEDED, "the deadline passed be
 _CODES: tuple[tuple[type[Exception], ErrorCode], ...] = (
     (PictureTooLargeError, ErrorCode.TOO_LARGE),
     (FrameTooLargeError, ErrorCode.TOO_LARGE),
-    (RegionError, ErrorCode.BAD_REQUEST),
+    (PreprocessError, ErrorCode.BAD_REQUEST),
     (UnknownClassError, ErrorCode.BAD_REQUEST),
     (PostprocessorError, ErrorCode.INFERENCE_FAILED),
     (RuntimeAdapterError, ErrorCode.INFERENCE_FAILED),

@@ -2,6 +2,7 @@
 
 import os
 import select
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -50,6 +51,8 @@ class Watchdog:
 
 
 def _is_alive(pid: int) -> bool:
+    if sys.platform == "win32":  # os.kill(pid, 0) would send Ctrl-C there
+        return True
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -27,7 +27,9 @@ SLOT_KEYS = {"index", "path", "loaded", "error", "runtime", "device", "inputs", 
 }
 
 
-@pytest.mark.parametrize("protocol", [{}, {"protocol": 2}, {"protocol": 3}, {"protocol": "3"}, {"protocol": 99}])
+@pytest.mark.parametrize(
+    "protocol", [{}, {"protocol": 2}, {"protocol": 3}, {"protocol": "3"}, {"protocol": 99}]
+)
 def test_the_ready_answer_has_every_key_for_hosts_of_any_version(spawn, protocol):
     ready = spawn({"runtime": "fake", "models": [NOOP], **protocol}).ready
 
@@ -61,14 +63,17 @@ def test_the_answer_carries_the_id_that_the_handshake_came_with(spawn, request_i
     assert host.shake_hands({"runtime": "fake"}, request_id)["status"] == "ready"
 
 
-@pytest.mark.parametrize("config", [{}, {"runtime": None, "models": [NOOP | {"runtime": None}]}, {"runtime": 0}])
-def test_the_default_runtime_is_one_that_cannot_run_here_and_the_worker_lives(spawn, config):
-    host = spawn({"models": [{"path": "m.mlpackage"}], **config})
+@pytest.mark.parametrize("config", [{}, {"runtime": None}, {"runtime": 0}, {"runtime": ""}])
+def test_the_default_runtime_is_one_that_cannot_run_here_and_the_worker_lives(spawn, tmp_path, config):
+    model = tmp_path / "m.onnx"
+    model.write_bytes(b"any bytes")
+    host = spawn({"models": [{"path": str(model)}], **config})
 
     assert host.ready["runtime"] == "coreml"
     assert (host.ready["models"], host.ready["total"]) == (0, 1)
     (slot,) = host.ready["slots"]
     assert slot["loaded"] is False
+    assert slot["path"] == str(model)
     assert "coreml" in slot["error"]
     assert host.ask(INFER_RAW, any_raw())["error"].startswith("Model 0 not loaded")
     assert host.finish() == 0
@@ -246,7 +251,9 @@ def test_requests_sent_right_behind_the_handshake_wait_for_its_models(spawn):
     host = spawn()
     slow = {"path": "fake:slowload?size=32", "runtime": "fake"}
     config = json.dumps({"protocol": 3, "models": [slow]}).encode()
-    host.send(packet(0, COMMAND, config) + packet(1, INFER_RAW, any_raw()) + packet(2, COMMAND, b'{"cmd":"ping"}'))
+    host.send(
+        packet(0, COMMAND, config) + packet(1, INFER_RAW, any_raw()) + packet(2, COMMAND, b'{"cmd":"ping"}')
+    )
 
     assert host.answer(0)["models"] == 1
     assert host.answer(1)["detections"] == []

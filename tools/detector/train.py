@@ -77,9 +77,7 @@ def to_tensors(batch: Batch) -> tuple[Tensor, Objects]:
     return pictures, Objects(*objects)
 
 
-def train_step(
-    model: Detector, optimiser: torch.optim.Optimizer, batch: Batch, assigner: Assigner
-) -> Losses:
+def train_step(model: Detector, optimiser: torch.optim.Optimizer, batch: Batch, assigner: Assigner) -> Losses:
     """One step down the loss of one batch."""
     pictures, objects = to_tensors(batch)
     losses = detection_loss(model(pictures), objects, *cell_grid(*pictures.shape[2:]), assigner)
