@@ -94,7 +94,7 @@ class Payloads:
 def _raw(image: Image) -> Picture:
     height, width = image.shape[:2]
     rgb = np.ascontiguousarray(image[:, :, ::-1])
-    return Picture(width, height, PixelFormat.RGB, memoryview(rgb).cast("B"))
+    return Picture(width, height, PixelFormat.RGB, rgb.data.cast("B"))
 
 
 def _infer_raw(number: int, images: list[Image]) -> DataMessage:

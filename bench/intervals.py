@@ -38,7 +38,7 @@ def median_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> 
 
 def coverage_of(count: int, rank: int) -> float:
     """Return the probability that the median lies between the rank-th smallest and largest of `count`."""
-    outside = sum(comb(count, below) for below in range(rank)) / 2**count
+    outside = sum(comb(count, below) for below in range(rank)) / float(2**count)
     return max(0.0, 1 - 2 * outside)
 
 

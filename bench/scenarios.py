@@ -109,7 +109,7 @@ MODEL_TARGETS = {
 READER_TARGETS = {("raw 1080p", 1): 0.75, ("raw 1080p", 8): 0.90}
 """Share of the reference reader's requests a second, by input and requests in flight."""
 
-BATCHING = {
+BATCHING: dict[str, dict[str, Any]] = {
     "none": {"batch_mode": "none"},
     "list": {"batch_mode": "list"},
     "window": {"batch_mode": "window", "window_ms": 5, "max_batch_size": 8},

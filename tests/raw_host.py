@@ -45,6 +45,7 @@ class RawHost:
         self._from_worker = from_worker
         self._ids = itertools.count(1)
         self._changed = threading.Condition()
+        self._sending = threading.Lock()
         self._answers: dict[int, list[Answer]] = {}
         self._received: list[int] = []
         self._bytes = bytearray()
@@ -104,14 +105,15 @@ class RawHost:
     def send(self, data: bytes, deadline_s: float = DEADLINE_S) -> None:
         """Write all of these bytes."""
         view, until = memoryview(data), time.monotonic() + deadline_s
-        while view:
-            assert self._to_worker is not None, "stdin is closed"
-            try:
-                view = view[os.write(self._to_worker, view) :]
-            except BlockingIOError:
-                left = until - time.monotonic()
-                if left <= 0 or not select.select([], [self._to_worker], [], left)[1]:
-                    raise NoAnswerError(f"the worker takes no bytes; {len(view)} left") from None
+        with self._sending:
+            while view:
+                assert self._to_worker is not None, "stdin is closed"
+                try:
+                    view = view[os.write(self._to_worker, view) :]
+                except BlockingIOError:
+                    left = until - time.monotonic()
+                    if left <= 0 or not select.select([], [self._to_worker], [], left)[1]:
+                        raise NoAnswerError(f"the worker takes no bytes; {len(view)} left") from None
 
     def send_some(self, data: bytes, patience_s: float = 1.0) -> int:
         """Write as much as the worker takes until it takes nothing for so long; returns how much."""

@@ -18,6 +18,7 @@ class InFlight:
         self.waiting = False
         """A packet is held back until something is answered."""
         self._data_requests = 0
+        self._commands = 0
         self._bytes = 0
         self.on_room: Callable[[], None] = _nothing
         """Called when a packet that was held back may be asked about again."""
@@ -28,6 +29,11 @@ class InFlight:
     def data_requests(self) -> int:
         """How many data requests are booked: arriving, or not yet answered."""
         return self._data_requests
+
+    @property
+    def commands(self) -> int:
+        """How many commands wait for their answer: loads, a drain, a status behind them."""
+        return self._commands
 
     def admit(self, header: PacketHeader) -> Verdict:
         """Decide about a packet by its header; an admitted data request is booked."""
@@ -48,6 +54,7 @@ class InFlight:
             request_id, request_type, payload_bytes if admitted and _counts(request_type) else None
         )
         self.requests.add(request)
+        self._commands += request.booked_bytes is None
         return request
 
     def close(self, request: Request) -> None:
@@ -57,7 +64,9 @@ class InFlight:
         self.requests.discard(request)
         if request.timer is not None:
             request.timer.cancel()
-        if request.booked_bytes is not None:
+        if request.booked_bytes is None:
+            self._commands -= 1
+        else:
             self._data_requests -= 1
             self._bytes -= request.booked_bytes
         if self._data_requests == 0 and self._when_idle:

@@ -119,6 +119,12 @@ class ModelLoader:
         )
         return get_runtime(runtime).compile(files, options)
 
+    def _lane_count(self, compiled: CompiledModel) -> int:
+        """Return how many lanes a model gets: one, where "auto" meets a device that gains from batches."""
+        adaptive = self._config.batch_mode is BatchMode.ADAPTIVE
+        gains = compiled.max_batch_size > 1 and compiled.device.effective != "cpu"
+        return 1 if adaptive and gains and self._config.concurrency is None else self._lanes
+
     def _plan(self, config: ModelConfig, compiled: CompiledModel) -> tuple[ModelPlan, tuple[str, ...]]:
         spec, layout = _picture_input(compiled.inputs)
         description = ModelDescription(compiled.inputs, compiled.outputs, compiled.metadata)
@@ -134,7 +140,7 @@ class ModelLoader:
             spec.name,
             PrepareOptions(width, height, layout, spec.dtype, config.preprocess_mode, recipe),
             generation=next(_generations),
-            lanes=self._lanes,
+            lanes=self._lane_count(compiled),
             batch_limit=batch_limit(mode, self._config.max_batch_size, compiled.max_batch_size),
             merges=mode is BatchMode.ADAPTIVE,
         )

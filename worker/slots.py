@@ -59,6 +59,7 @@ class Load:
     model: ServingModel | None = None
     failure: Failure | None = None
     load_ms: float = 0.0
+    started: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -67,7 +68,7 @@ class Slot:
 
     serving: ServingModel | None = None
     loads: list[Load] = field(default_factory=list)
-    """Not yet done, in order of arrival; the first is under way."""
+    """Not yet done, in order of arrival; one of each epoch is under way at a time."""
     epoch: int = 0
     path: str | None = None
     error: str | None = None
@@ -133,7 +134,7 @@ class SlotTable:
         newest = slot.loads[-1] if slot.loads else None
         return newest if newest is not None and newest.epoch == slot.epoch else None
 
-    def load(self, index: int, config: Any, path: str, when_loaded: Callable[[Load], None]) -> Load:
+    def load(self, index: int, config: Any, path: str, when_loaded: Callable[[Load], None]) -> None:
         """Begin to load a model into a slot, beside the one that serves.
 
         Args:
@@ -148,9 +149,7 @@ class SlotTable:
         load = Load(index, config, path, slot.epoch)
         load.waiting.append(lambda _: when_loaded(load))
         slot.loads.append(load)
-        if len(slot.loads) == 1:
-            self._start(load)
-        return load
+        self._start_next(slot)
 
     def unload(self, index: int) -> None:
         """Empty a slot for what comes after; what came before is still served."""
@@ -185,6 +184,15 @@ class SlotTable:
             return "ready", None
         return ("loading" if slot.loads else "empty"), None
 
+    def _start_next(self, slot: Slot) -> None:
+        """Start what comes next, one load of an epoch at a time: one that hangs can be unloaded."""
+        epochs: set[int] = set()
+        for load in slot.loads:
+            if load.epoch not in epochs and not load.started:
+                load.started = True
+                self._start(load)
+            epochs.add(load.epoch)
+
     def _start(self, load: Load) -> None:
         # A thread of its own: a load that hangs keeps no other slot from loading.
         threading.Thread(target=self._run, args=(load,), name=f"load-{load.index}", daemon=True).start()
@@ -218,8 +226,7 @@ class SlotTable:
             proceed(load.model)
         if load.model is not None and not current:
             load.model.retire()
-        if slot.loads:
-            self._start(slot.loads[0])
+        self._start_next(slot)
 
     def _install(self, slot: Slot, load: Load) -> None:
         if load.model is None:

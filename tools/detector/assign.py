@@ -31,6 +31,8 @@ class Objects(NamedTuple):
     """(batch, most), int64."""
     present: Tensor
     """False where a row only pads, (batch, most), bool."""
+    regions: Tensor
+    """What is seen at each cell of the finest level, a class plus one or 0, (batch, h, w), int64."""
 
 
 class Assignment(NamedTuple):

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -29,6 +30,10 @@ SCENE_SIZES = (
 )
 _SIZE_ODDS = (0.2, 0.14, 0.2, 0.14, 0.12, 0.12, 0.05, 0.03)
 PAD = 114
+CELL = 8
+"""Pixels between the places at which a window says what is seen there."""
+Map = NDArray[np.uint8]
+"""For each pixel an object's number in its scene, or 0, (h, w)."""
 LEAST_SEEN = 0.25
 """An object of which a window cuts off more than the rest of this share is not asked for."""
 LEAST_SIDE = 4.0
@@ -61,6 +66,15 @@ class Phase:
     """Least and greatest scale of the stored picture in the window."""
 
 
+class Window(NamedTuple):
+    """A part of a scene, as it is trained on; the fields are those of `Batch` for one picture."""
+
+    picture: Picture
+    boxes: NDArray[np.float32]
+    classes: NDArray[np.int64]
+    regions: NDArray[np.int64]
+
+
 @dataclass(frozen=True, slots=True)
 class Batch:
     """What one step is trained on."""
@@ -73,6 +87,8 @@ class Batch:
     """(batch, most)."""
     present: NDArray[np.bool_]
     """Which of the rows stand for an object, (batch, most)."""
+    regions: NDArray[np.int64]
+    """What is seen at the middle of each cell of stride 8: a class plus one, or 0. (batch, size / 8, size / 8)."""
 
 
 def scene_size(seed: int) -> tuple[int, int]:
@@ -125,56 +141,58 @@ def _recolour(rng: np.random.Generator, picture: Picture) -> Picture:
 
 
 def _seen(
-    sample: Sample, on_edges: NDArray[np.float64], on_centres: NDArray[np.float64], size: int
+    sample: Sample, on_edges: NDArray[np.float64], whole: Map, part: Map
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Boxes in the window, (n, 4), and which of them are to be found; cut ones are measured anew."""
+    """Boxes in the window, (n, 4), and which of them are to be found; cut ones are measured anew.
+
+    `whole` and `part` are the instance maps of the scene and of the window.
+    """
     points = sample.boxes.reshape(-1, 2, 2) @ on_edges[:, :2].T + on_edges[:, 2]
     boxes = np.concatenate([points.min(axis=1), points.max(axis=1)], axis=1).astype(np.float32)
+    size, area = len(part), abs(float(np.linalg.det(on_edges[:, :2])))
     cut = (boxes[:, :2] < -0.5).any(axis=1) | (boxes[:, 2:] > size + 0.5).any(axis=1)
     keep = np.ones(len(boxes), np.bool_)
-    if cut.any():
-        whole = cv2.imdecode(np.frombuffer(sample.instances, np.uint8), cv2.IMREAD_GRAYSCALE)
-        part = cv2.warpAffine(whole, on_centres, (size, size), flags=cv2.INTER_NEAREST)
-        area = abs(float(np.linalg.det(on_edges[:, :2])))
-        for index in np.flatnonzero(cut):
-            inside = (part == index + 1).view(np.uint8)
-            expected = area * np.count_nonzero(whole == index + 1)
-            x, y, w, h = cv2.boundingRect(inside)
-            boxes[index] = (x, y, x + w, y + h)
-            keep[index] = cv2.countNonZero(inside) >= LEAST_SEEN * expected
+    for index in np.flatnonzero(cut):
+        inside = (part == index + 1).view(np.uint8)
+        x, y, w, h = cv2.boundingRect(inside)
+        boxes[index] = (x, y, x + w, y + h)
+        expected = area * np.count_nonzero(whole == index + 1)
+        keep[index] = cv2.countNonZero(inside) >= LEAST_SEEN * expected
     keep &= (boxes[:, 2:] - boxes[:, :2]).min(axis=1, initial=np.inf) >= LEAST_SIDE
     return boxes.clip(0, size), keep
 
 
-def take_window(
-    sample: Sample, rng: np.random.Generator, phase: Phase
-) -> tuple[Picture, NDArray[np.float32], NDArray[np.int64]]:
-    """A random window of a scene: picture (size, size, 3), boxes x1, y1, x2, y2 (n, 4) and classes (n,)."""
+def take_window(sample: Sample, rng: np.random.Generator, phase: Phase) -> Window:
+    """Takes a random window of a scene."""
     stored = cv2.imdecode(np.frombuffer(sample.picture, np.uint8), cv2.IMREAD_COLOR_RGB)
+    whole = cv2.imdecode(np.frombuffer(sample.instances, np.uint8), cv2.IMREAD_GRAYSCALE)
     on_edges = _placement(rng, stored.shape[1], stored.shape[0], phase)
     on_centres = on_edges.copy()
     on_centres[:, 2] += 0.5 * on_edges[:, :2].sum(axis=1) - 0.5  # OpenCV counts from the middle of a pixel
     size = (phase.size, phase.size)
-    window = cv2.warpAffine(_recolour(rng, stored), on_centres, size, borderValue=(PAD, PAD, PAD))
-    boxes, keep = _seen(sample, on_edges, on_centres, phase.size)
-    return window, boxes[keep], sample.classes[keep]
+    picture = cv2.warpAffine(_recolour(rng, stored), on_centres, size, borderValue=(PAD, PAD, PAD))
+    part = cv2.warpAffine(whole, on_centres, size, flags=cv2.INTER_NEAREST)
+    boxes, keep = _seen(sample, on_edges, whole, part)
+    regions = np.append(0, sample.classes + 1)[part[CELL // 2 :: CELL, CELL // 2 :: CELL]]
+    return Window(picture, boxes[keep], sample.classes[keep], regions)
 
 
 def make_batch(pool: Sequence[Sample], phase: Phase, seed: tuple[int, int]) -> Batch:
     """The batch of a step, a pure function of the pool and the seed."""
     rng = np.random.default_rng(seed)
     taken = [take_window(pool[index], rng, phase) for index in rng.integers(len(pool), size=phase.batch)]
-    most = max(1, *(len(boxes) for _, boxes, _ in taken))
+    most = max(1, *(len(window.boxes) for window in taken))
     batch = Batch(
-        pictures=np.stack([picture for picture, _, _ in taken]),
+        pictures=np.stack([window.picture for window in taken]),
         boxes=np.zeros((phase.batch, most, 4), np.float32),
         classes=np.zeros((phase.batch, most), np.int64),
         present=np.zeros((phase.batch, most), np.bool_),
+        regions=np.stack([window.regions for window in taken]),
     )
-    for row, (_, boxes, classes) in enumerate(taken):
-        batch.boxes[row, : len(boxes)] = boxes
-        batch.classes[row, : len(classes)] = classes
-        batch.present[row, : len(classes)] = True
+    for row, window in enumerate(taken):
+        batch.boxes[row, : len(window.boxes)] = window.boxes
+        batch.classes[row, : len(window.boxes)] = window.classes
+        batch.present[row, : len(window.boxes)] = True
     return batch
 
 

@@ -9,7 +9,9 @@ from torch.nn import functional
 from tools.detector.assign import Assigner, Objects, assign
 from tools.detector.model import BINS, RawOutput, corners
 
-SCORE_WEIGHT, OVERLAP_WEIGHT, SIDES_WEIGHT = 0.7, 7.0, 1.5
+SCORE_WEIGHT, OVERLAP_WEIGHT, SIDES_WEIGHT, REGION_WEIGHT = 0.7, 5.0, 1.2, 4.0
+BACKGROUND_WEIGHT = 0.2
+"""Of the cells that see no object, against those that do."""
 
 
 class Losses(NamedTuple):
@@ -18,9 +20,10 @@ class Losses(NamedTuple):
     scores: Tensor
     overlap: Tensor
     sides: Tensor
+    regions: Tensor
 
     def total(self) -> Tensor:
-        return self.scores + self.overlap + self.sides
+        return self.scores + self.overlap + self.sides + self.regions
 
 
 def complete_iou(first: Tensor, second: Tensor) -> Tensor:
@@ -58,6 +61,24 @@ def side_loss(sides: Tensor, target: Tensor) -> Tensor:
     return -(near * (1 - share) + far * share).mean(-1)
 
 
+def region_loss(levels: list[Tensor], regions: Tensor) -> Tensor:
+    """Cross entropy of what is seen at each cell, the mean over the levels.
+
+    Far more cells have something to say here than there are objects to find, so that the features learn to tell
+    the classes apart long before the head could teach them. Only training has these outputs.
+    """
+    if not levels:
+        return regions.new_zeros((), dtype=torch.float32)
+    weight = torch.full((levels[0].shape[1],), 1.0)
+    weight[0] = BACKGROUND_WEIGHT
+    losses = []
+    for logits in levels:
+        step = regions.shape[1] // logits.shape[2]
+        seen = regions[:, step // 2 :: step, step // 2 :: step]
+        losses.append(functional.cross_entropy(logits, seen, weight))
+    return torch.stack(losses).mean()
+
+
 def detection_loss(
     raw: RawOutput, objects: Objects, centres: Tensor, strides: Tensor, assigner: Assigner = assign
 ) -> Losses:
@@ -72,4 +93,7 @@ def detection_loss(
     overlap = ((1 - complete_iou(boxes[wanted.positive], truth)) * weight).sum()
     reach = torch.cat([centres[cell] - truth[:, :2], truth[:, 2:] - centres[cell]], -1) / strides[cell]
     sides = (side_loss(raw.sides[wanted.positive], reach) * weight).sum()
-    return Losses(SCORE_WEIGHT * score, OVERLAP_WEIGHT * overlap, SIDES_WEIGHT * sides)
+    regions = region_loss(raw.regions, objects.regions)
+    return Losses(
+        SCORE_WEIGHT * score, OVERLAP_WEIGHT * overlap, SIDES_WEIGHT * sides, REGION_WEIGHT * regions
+    )

@@ -22,6 +22,8 @@ class RawOutput(NamedTuple):
     """Logits over distances to left, top, right, bottom, (batch, cells, 4, BINS)."""
     scores: Tensor
     """Class logits, (batch, cells, classes)."""
+    regions: list[Tensor]
+    """In training, for each level the logits of what is seen at each cell: (batch, 1 + classes, h, w)."""
 
 
 def conv(inputs: int, outputs: int, kernel: int = 1, stride: int = 1, groups: int = 1) -> nn.Sequential:
@@ -172,14 +174,17 @@ class Detector(nn.Module):
         self.backbone = Backbone()
         self.neck = Neck(Backbone.channels, width)
         self.head = Head(width, classes)
+        self.hints = nn.ModuleList(nn.Conv2d(width, 1 + classes, 1) for _ in STRIDES)
 
     def forward(self, x: Tensor) -> RawOutput:
+        features = self.neck(*self.backbone(x))
         sides, scores = [], []
-        for side, score in zip(*self.head(self.neck(*self.backbone(x))), strict=True):
+        for side, score in zip(*self.head(features), strict=True):
             cells = int(side.shape[2]) * int(side.shape[3])  # a constant in the exported graph
             sides.append(side.permute(0, 2, 3, 1).reshape(-1, cells, 4, BINS))
             scores.append(score.permute(0, 2, 3, 1).reshape(-1, cells, self.classes))
-        return RawOutput(torch.cat(sides, 1), torch.cat(scores, 1))
+        regions = [hint(f) for hint, f in zip(self.hints, features, strict=True)] if self.training else []
+        return RawOutput(torch.cat(sides, 1), torch.cat(scores, 1), regions)
 
 
 def cell_grid(height: int, width: int) -> tuple[Tensor, Tensor]:

@@ -73,7 +73,7 @@ def make_optimiser(model: nn.Module) -> torch.optim.Optimizer:
 def to_tensors(batch: Batch) -> tuple[Tensor, Objects]:
     """Pictures (batch, 3, size, size), 0..1, with channels last in memory, and what is in them."""
     pictures = torch.from_numpy(batch.pictures).permute(0, 3, 1, 2).float().div_(255)
-    objects = (torch.from_numpy(a) for a in (batch.boxes, batch.classes, batch.present))
+    objects = (torch.from_numpy(a) for a in (batch.boxes, batch.classes, batch.present, batch.regions))
     return pictures, Objects(*objects)
 
 

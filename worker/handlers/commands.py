@@ -25,12 +25,17 @@ from worker.slots import Load as SlotLoad
 MAX_COMMAND_BYTES = 4 << 20
 """Longer JSON would hold up the event loop while it is parsed: 20 ms for this much."""
 
+MAX_COMMANDS = 256
+"""Commands that may wait for loads to end, or for a drain; `limits` count data requests alone."""
+
 
 def handle_command(service: Service, request: Request, message: Command) -> None:
     """Parse a command and take it up."""
     try:
         if len(message.body) > MAX_COMMAND_BYTES:
             raise WireError(ErrorCode.TOO_LARGE, f"a command of {len(message.body)} bytes")
+        if service.in_flight.commands > MAX_COMMANDS:
+            raise WireError(ErrorCode.OVERLOADED, f"{MAX_COMMANDS} commands wait already")
         command = parse_command(message.body)
     except WireError as error:
         service.answer_fields(request, _error("unknown", error.text, error.code))
