@@ -5,12 +5,13 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from bench.inputs import INPUTS, MODELS
 from bench.intervals import Interval, median_interval
 from bench.link import Link
 from bench.scenarios import Kind, Metric, Scenario
-from bench.sides import WORKER, BareVariant, Side, SideMaker, worker_config
+from bench.sides import CONCURRENCIES, UNCALIBRATED_BARE, WORKER, Side, SideMaker, worker_config
 from bench.wire import Measurement
 
 LEAD_IN = 2
@@ -19,8 +20,7 @@ LEAD_IN = 2
 MEMORY_REQUESTS = 96
 """Six times what is in flight: every buffer has been in use."""
 
-FIXED_CONCURRENCY = 2
-FIXED_BARE = BareVariant(2, 1)
+FIXED_CONCURRENCY = CONCURRENCIES[-1]
 """Where nothing is calibrated: start-up and memory."""
 
 _IMPORTS = "import os, numpy, cv2, onnxruntime; os.write(1, b'.')"
@@ -144,35 +144,31 @@ def _absolute(scenario: Scenario, settings: Settings, maker: SideMaker, progress
 
 def _start_up(scenario: Scenario, settings: Settings, _maker: SideMaker, progress: Progress) -> Row:
     """Fresh processes in pairs: a worker to its ready answer, and one that imports the libraries."""
-    config = worker_config(scenario, FIXED_CONCURRENCY)
-    measures = (lambda: _seconds_to_ready(config), _seconds_to_import)
+    measures = (partial(_seconds_to_ready, worker_config(scenario, FIXED_CONCURRENCY)), _seconds_to_import)
     for measure in measures:
         measure()  # the files are in the page cache from here on
     seconds = _alternate(measures, settings.rounds, progress)
-    extra = [mine - theirs for mine, theirs in zip(*seconds, strict=True)]
+    labels = (f"concurrency {FIXED_CONCURRENCY}", "numpy, cv2, onnxruntime")
     figures = [
         SideFigures(label, seconds=median_interval(side).median)
-        for label, side in zip(
-            (f"concurrency {FIXED_CONCURRENCY}", "numpy, cv2, onnxruntime"), seconds, strict=True
-        )
+        for label, side in zip(labels, seconds, strict=True)
     ]
-    return _row(scenario, {Metric.EXTRA_S: extra}, *figures)
+    return _row(scenario, {Metric.EXTRA_S: _differences(seconds)}, *figures)
 
 
 def _memory(scenario: Scenario, settings: Settings, maker: SideMaker, progress: Progress) -> Row:
     """Fresh processes in pairs, some requests each, and their peaks."""
     measures = (
         lambda: _peak(maker.worker(scenario, FIXED_CONCURRENCY), scenario),
-        lambda: _peak(maker.bare(scenario, FIXED_BARE), scenario),
+        lambda: _peak(maker.bare(scenario, UNCALIBRATED_BARE), scenario),
     )
     peaks = _alternate(measures, settings.rounds, progress)
-    extra = [mine - theirs for mine, theirs in zip(*peaks, strict=True)]
-    labels = (f"concurrency {FIXED_CONCURRENCY}", FIXED_BARE.label)
+    labels = (f"concurrency {FIXED_CONCURRENCY}", UNCALIBRATED_BARE.label)
     figures = [
         SideFigures(label, peak_mb=median_interval(side).median)
         for label, side in zip(labels, peaks, strict=True)
     ]
-    return _row(scenario, {Metric.EXTRA_MB: extra}, *figures)
+    return _row(scenario, {Metric.EXTRA_MB: _differences(peaks)}, *figures)
 
 
 _MEASURES: dict[Kind, Callable[[Scenario, Settings, SideMaker, Progress], Row]] = {
@@ -192,6 +188,10 @@ def _alternate(
         for which in (0, 1) if number % 2 == 0 else (1, 0):
             results[which].append(measures[which]())
     return results
+
+
+def _differences(pairs: tuple[list[float], list[float]]) -> list[float]:
+    return [mine - theirs for mine, theirs in zip(*pairs, strict=True)]
 
 
 def _count(rate: float, scenario: Scenario, settings: Settings) -> int:

@@ -1,9 +1,12 @@
 """The processes that take turns: a generator with its subject, or a bare loop."""
 
+import contextlib
 import subprocess
 import sys
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -17,6 +20,10 @@ WORKER = [sys.executable, "-m", "worker"]
 REFERENCE_READER = [sys.executable, "-m", "bench.reference_reader"]
 
 Answer = TypeVar("Answer", bound=Struct)
+
+
+END_S = 30.0
+"""How long a process may take to end."""
 
 
 class SideFailedError(Exception):
@@ -33,7 +40,11 @@ class Side:
         self._process = subprocess.Popen(
             [sys.executable, "-m", module], stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )
-        self.ready = self._ask(job, Ready)
+        try:
+            self.ready = self._ask(job, Ready)
+        except SideFailedError:
+            self.close()
+            raise
 
     def run(self, count: int, in_flight: int) -> Measurement:
         """Run so many requests and wait for the figures."""
@@ -54,15 +65,20 @@ class Side:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
         """End the process, and what it started."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        with self._process.stdin, self._process.stdout:
-            pass
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.close()
+        self._process.stdout.close()
         try:
-            self._process.wait(timeout=30)
+            self._process.wait(timeout=END_S)
         except subprocess.TimeoutExpired:
             self._process.kill()
+            self._process.wait()
 
     def _ask(self, question: Struct, answer: type[Answer]) -> Answer:
         assert self._process.stdin is not None
@@ -95,6 +111,8 @@ class BareVariant:
 BARE_VARIANTS = tuple(BareVariant(threads, native) for threads in (1, 2) for native in (1, None))
 """The best of them is what the worker is held against."""
 
+UNCALIBRATED_BARE = BareVariant(2, 1)
+
 CONCURRENCIES = (1, 2)
 """The best of them is how the worker is configured."""
 
@@ -114,21 +132,30 @@ def worker_config(scenario: Scenario, concurrency: int) -> dict[str, Any]:
 class SideMaker:
     """Starts sides, and knows by calibration which variants are the best."""
 
-    def __init__(self, folder: PayloadFolder, calibrate_s: float) -> None:
-        """Create a maker; no seconds to calibrate mean the last variant of each table."""
+    def __init__(self, folder: PayloadFolder, calibrate_s: float, worker: Sequence[str] = WORKER) -> None:
+        """Create a maker.
+
+        Args:
+            folder: where the payloads are.
+            calibrate_s: how long each variant is tried; 0: none is, two threads are taken.
+            worker: starts the worker.
+        """
         self._folder = folder
+        self._worker = worker
         self._calibrate_s = calibrate_s
         self._best_bare: dict[tuple[str, str], BareVariant] = {}
 
     def worker(self, scenario: Scenario, concurrency: int) -> Side:
         """Start a generator and a worker."""
-        return self._generator(scenario, WORKER, f"concurrency {concurrency}", concurrency)
+        return self._generator(scenario, self._worker, f"concurrency {concurrency}", concurrency)
 
     def best_worker(self, scenario: Scenario) -> Side:
         """Start the worker with each concurrency, and keep the quickest."""
         if not self._calibrate_s:
             return self.worker(scenario, CONCURRENCIES[-1])
-        return self._best([self.worker(scenario, each) for each in CONCURRENCIES], scenario.in_flight)
+        return self._best(
+            [partial(self.worker, scenario, each) for each in CONCURRENCIES], scenario.in_flight
+        )
 
     def bare(self, scenario: Scenario, variant: BareVariant) -> Side:
         """Start a bare loop."""
@@ -158,33 +185,34 @@ class SideMaker:
         if key in self._best_bare:
             return self.bare(scenario, self._best_bare[key])
         if not self._calibrate_s:
-            return self.bare(scenario, BareVariant(2, 1))
-        sides = [self.bare(scenario, variant) for variant in BARE_VARIANTS]
+            return self.bare(scenario, UNCALIBRATED_BARE)
+        starts = [partial(self.bare, scenario, variant) for variant in BARE_VARIANTS]
         labels = {variant.label: variant for variant in BARE_VARIANTS}
-        best = self._best(sides, 1)
+        best = self._best(starts, 1)
         self._best_bare[key] = labels[best.label]
         return best
 
-    def _best(self, sides: list[Side], in_flight: int) -> Side:
-        """Keep the quickest side, end the others."""
-        with ExitStack() as others:
-            for side in sides:
-                others.enter_context(side)
-            rates = [side.rate(in_flight, self._calibrate_s) for side in sides]
+    def _best(self, starts: Sequence[Callable[[], Side]], in_flight: int) -> Side:
+        """Start each, one after another, and keep the quickest."""
+        with ExitStack() as ending:
+            sides = [ending.enter_context(start()) for start in starts]
+            # In two rounds, as the machine may be slow during one.
+            tries = [[side.rate(in_flight, self._calibrate_s) for side in sides] for _ in range(2)]
+            rates = [max(rates) for rates in zip(*tries, strict=True)]
             best = sides[rates.index(max(rates))]
-            others.pop_all()
+            ending.pop_all()
         for side in sides:
             if side is not best:
-                side.__exit__(None, None, None)
+                side.close()
         return best
 
     def _payloads(self, scenario: Scenario) -> Payloads:
         return self._folder.payloads(scenario.model, scenario.input)
 
-    def _generator(self, scenario: Scenario, command: list[str], label: str, concurrency: int) -> Side:
+    def _generator(self, scenario: Scenario, command: Sequence[str], label: str, concurrency: int) -> Side:
         payloads = self._payloads(scenario)
         job = GeneratorJob(
-            command=command,
+            command=list(command),
             config=worker_config(scenario, concurrency),
             link=scenario.link,
             type=payloads.type,

@@ -76,6 +76,8 @@ class BoundPostprocessor:
     """"yolov5", "yolov8" …; None where the postprocessor has no families."""
     family_reason: str | None = None
     """By what the family was told, for a person."""
+    reads: frozenset[str] = frozenset()
+    """Keys of `PostprocessorSettings.extra` that it reads; the host is warned of all others."""
 
 
 class PostprocessorFactory(Protocol):

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable
+from contextlib import suppress
 from difflib import get_close_matches
 from typing import Any
 
@@ -30,16 +31,17 @@ def decode_object(data: bytes | memoryview) -> dict[str, Any]:
 
 
 def lenient_int(value: object) -> int:
-    """A number as v2 takes it: numeric strings and floats go through int(), bools are no numbers.
+    """A number as v2 takes it: strings ("2", also "2.0") and floats go through int(), bools are no numbers.
 
     Raises:
         ValueError: it is no number.
     """
     if isinstance(value, int | float | str) and not isinstance(value, bool):
-        try:
+        with suppress(ValueError, OverflowError):
             return int(value)
-        except (ValueError, OverflowError):
-            pass  # falls through to the one text that says what came
+        with suppress(ValueError, OverflowError):
+            if float(value).is_integer():
+                return int(float(value))
     raise ValueError(f"expected a number, got {shown(value)}")
 
 

@@ -206,6 +206,20 @@ class RawHost:
     def stderr(self) -> str:
         return self._stderr.decode("utf-8", "replace")
 
+    def wait_for_bytes(self, deadline_s: float = DEADLINE_S) -> None:
+        """Wait until there is something to read, without reading it."""
+        if not select.select([self._from_worker], [], [], deadline_s)[0]:
+            raise NoAnswerError(f"no byte; stderr: {self.stderr}")
+
+    def wait_ended(self, deadline_s: float = DEADLINE_S) -> None:
+        """Wait until nobody holds the answers' end of the pipe."""
+        until = time.monotonic() + deadline_s
+        with self._changed:
+            while not self.ended:
+                if time.monotonic() > until:
+                    raise NoAnswerError(f"the answers are still open; stderr: {self.stderr}")
+                self._changed.wait(0.5)
+
     def wait_stderr(self, text: str, deadline_s: float = DEADLINE_S) -> None:
         self._wait(lambda: text in self.stderr, f"no {text!r} on stderr", deadline_s)
 

@@ -2,8 +2,11 @@
 
 import os
 import sys
+import time
 
-from worker.descriptors import protect
+STARTED = time.perf_counter()
+
+from worker.descriptors import protect  # noqa: E402 - the clock runs first
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -17,7 +20,7 @@ def main(arguments: list[str] | None = None) -> None:
         descriptors = protect(*_descriptor_numbers(words))
         from worker.app import serve  # noqa: PLC0415 - after the pipe is safe
 
-        serve(descriptors)
+        serve(descriptors, STARTED)
     from worker.cli import run  # noqa: PLC0415 - a host's child needs none of it
 
     sys.exit(run(words))

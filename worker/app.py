@@ -5,7 +5,6 @@ import contextlib
 import logging
 import os
 import signal
-import time
 from functools import partial
 from typing import NoReturn
 
@@ -51,7 +50,13 @@ class Worker:
         self._decoder = PacketDecoder(self._in_flight.admit, self._buffers.lease)
         self._writer = ResponseWriter(descriptors.writer, loop, self._go_on, self._on_closed)
         self._reader = PacketReader(
-            descriptors.reader, self._decoder, loop, self._take, self._on_end, self._is_held
+            descriptors.reader,
+            self._decoder,
+            loop,
+            self._take,
+            self._on_end,
+            self._on_lost_framing,
+            self._is_held,
         )
         self._in_flight.on_room = self._go_on
         self._watchdog = Watchdog(descriptors.writer, partial(leave, STATUS_OK))
@@ -122,11 +127,11 @@ class Worker:
             self._refuse(f"handshake: {error}")
 
     def _configure(self, handshake: Handshake) -> None:
-        config, warnings = parse_worker(handshake.config)
+        config, warnings = parse_worker(handshake.config, handshake.protocol)
         check_runtime(config)
         for warning in warnings:
             log.warning("%s", warning)
-        self._decoder.strict = handshake.protocol >= 3
+        self._decoder.strict = config.protocol >= 3
         self._decoder.max_packet_bytes = config.limits.max_packet_bytes
         self._in_flight.limits = config.limits
         self._watchdog.also_watched = config.parent_pid
@@ -153,9 +158,13 @@ class Worker:
             self._finish(STATUS_OK)
         else:
             log.error("%s", fault)
+            self._finish(STATUS_BROKEN_STREAM)
+
+    def _on_lost_framing(self, fault: str) -> None:
+        if self._service is not None:
             failure = Failure(ErrorCode.BAD_REQUEST, fault)
             self._writer.send(0, self._service.shapes.body(MessageType.COMMAND, failure))
-            self._finish(STATUS_BROKEN_STREAM)
+        self._on_end(fault)
 
     def _on_signal(self, number: int) -> None:
         if self._end.done():
@@ -192,9 +201,13 @@ class Worker:
                 await self._writer.drained()
 
 
-def serve(descriptors: Descriptors) -> NoReturn:
-    """Serve a host on these descriptors; ends the process."""
-    started = time.perf_counter()
+def serve(descriptors: Descriptors, started: float) -> NoReturn:
+    """Serve a host on these descriptors; ends the process.
+
+    Args:
+        descriptors: where packets go, moved to safety.
+        started: when the process began to run (performance counter), for `startupMs` and `uptimeMs`.
+    """
     logs.start()
     loop = asyncio.new_event_loop()
     status = loop.run_until_complete(Worker(descriptors, loop, started).run())

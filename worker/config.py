@@ -93,6 +93,8 @@ class ModelConfig:
     intra_threads: int | None = _key("intraThreads", None, read.integer(1), "native threads of one predict")
     inter_threads: int | None = _key("interThreads", None, read.integer(1), "native threads across branches")
     spinning: bool | None = _key("spinning", None, read.flag, "whether idle native threads spin")
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    """Keys that none of the above reads; a postprocessor may."""
 
     @property
     def ref(self) -> ModelRef:
@@ -103,7 +105,7 @@ class ModelConfig:
 class WorkerConfig:
     """The whole handshake but its models, which are read one by one."""
 
-    protocol: int = _key("protocol", 2, read.integer(1), "3: the host knows part B of the protocol")
+    protocol: int = _key("protocol", 2, read.anything, "3: the host knows part B of the protocol")
     runtime: str = _key("runtime", "coreml", read.text, "runtime of every slot that names none")
     concurrency: int | None = _key(
         "concurrency", 1, read.integer_or_auto, 'predict threads of each slot and of the process, or "auto"'
@@ -118,20 +120,25 @@ class WorkerConfig:
     parent_pid: int | None = _key("parentPid", None, read.integer(1), "end when this process is gone")
 
 
-def parse_worker(raw: Mapping[str, Any]) -> tuple[WorkerConfig, list[str]]:
+def parse_worker(raw: Mapping[str, Any], protocol: int) -> tuple[WorkerConfig, list[str]]:
     """Read the handshake; returns it and a warning for each key that nobody reads.
+
+    Args:
+        raw: as it came.
+        protocol: the version in effect, which `protocol.session` has read.
 
     Raises:
         ConfigError: a value cannot be read as its type.
     """
-    values, warnings = _read_fields(WorkerConfig, raw, "")
-    limits, more = _read_fields(Limits, values.get("limits", {}), "limits.")
+    values, unknown = _read_fields(WorkerConfig, raw, "")
+    limits, unknown_limits = _read_fields(Limits, values.get("limits", {}), "limits.")
     limits.setdefault("frame_cache_bytes", _memory_allowed() // 4)
-    return WorkerConfig(**{**values, "limits": Limits(**limits)}), warnings + more
+    config = WorkerConfig(**{**values, "limits": Limits(**limits), "protocol": protocol})
+    return config, [*unknown.values(), *unknown_limits.values()]
 
 
-def parse_model(raw: Any, path: str) -> tuple[ModelConfig, list[str]]:
-    """Read one model's configuration, as `parse_worker` does.
+def parse_model(raw: Any, path: str) -> tuple[ModelConfig, dict[str, str]]:
+    """Read one model's configuration; returns it, and a warning by key for what a postprocessor may read.
 
     Args:
         raw: as it came.
@@ -142,19 +149,19 @@ def parse_model(raw: Any, path: str) -> tuple[ModelConfig, list[str]]:
     """
     if not isinstance(raw, Mapping):
         raise ConfigError(f"{path}: expected an object, got {_shown(raw)}")
-    values, warnings = _read_fields(ModelConfig, raw, f"{path}.")
+    values, unknown = _read_fields(ModelConfig, raw, f"{path}.")
     if not values.get("path"):
         raise ConfigError(f"{path}.path: expected the path of a model, got nothing")
-    return ModelConfig(**values), warnings
+    return ModelConfig(**values, extra={key: raw[key] for key in unknown}), unknown
 
 
-def _read_fields(kind: type[Any], raw: Mapping[str, Any], path: str) -> tuple[dict[str, Any], list[str]]:
-    entries = {entry.metadata["key"]: entry for entry in dataclasses.fields(kind)}
+def _read_fields(kind: type[Any], raw: Mapping[str, Any], path: str) -> tuple[dict[str, Any], dict[str, str]]:
+    entries = {entry.metadata["key"]: entry for entry in dataclasses.fields(kind) if entry.metadata}
     values = {}
     for key, value in raw.items():
         if key in entries and not _means_default(value):
             values[entries[key].name] = _read_value(entries[key].metadata["read"], value, path + key)
-    return values, [_unknown(path + key, key, entries) for key in raw if key not in entries]
+    return values, {key: _unknown(path + key, key, entries) for key in raw if key not in entries}
 
 
 def _read_value(reader: Callable[[Any], Any], value: Any, path: str) -> Any:

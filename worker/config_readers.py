@@ -8,11 +8,18 @@ from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import Any, TypeVar
 
+from protocol.json_values import lenient_int
+
 Choice = TypeVar("Choice", bound=StrEnum)
 
 
 class ConfigError(ValueError):
     """A configuration cannot be read; the text names the key's path and what was expected."""
+
+
+def anything(value: Any) -> Any:
+    """Take a value as it is: somebody else has read it."""
+    return value
 
 
 def text(value: Any) -> str:
@@ -35,11 +42,9 @@ def whole(value: Any) -> int:
     Raises:
         ValueError: it is no number.
     """
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        raise ValueError("a whole number")
     try:
-        return int(float(value)) if isinstance(value, str) else int(value)
-    except (ValueError, OverflowError):
+        return lenient_int(value)
+    except ValueError:
         raise ValueError("a whole number") from None
 
 

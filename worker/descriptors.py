@@ -42,7 +42,7 @@ def protect(fd_in: int = 0, fd_out: int = 1) -> Descriptors:
     _fill_closed_standard_descriptors()
     moved = Descriptors(_move_up(fd_in), _move_up(fd_out))
     null = os.open(os.devnull, os.O_RDWR)
-    if os.path.sameopenfile(moved.writer, 2):
+    if sys.platform != "win32" and os.path.sameopenfile(moved.writer, 2):
         os.dup2(null, 2)  # stderr is the pipe itself (2>&1): logs there would break the framing
     os.dup2(null, 0)
     os.dup2(2, 1)

@@ -4,13 +4,14 @@ import logging
 from dataclasses import dataclass
 
 from frame_cache.errors import FrameTooLargeError
-from model_files.errors import ModelFileError
+from model_files.errors import ModelFileError, UnsupportedSchemeError
 from postprocessors.base import PostprocessorError, UnknownClassError
 from preprocess.errors import DecodeError, PictureTooLargeError, PreprocessError
 from protocol import errors as wire
 from protocol.errors import ErrorCode, WireError
 from runtimes.errors import RuntimeAdapterError, RuntimeUnavailableError, UnknownRuntimeError
 from worker.config_readers import ConfigError
+from worker.sources import FrameGoneError
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +57,7 @@ _CODES: tuple[tuple[type[Exception], ErrorCode], ...] = (
 
 _LOAD_CODES: tuple[tuple[type[Exception], ErrorCode], ...] = (
     (ConfigError, ErrorCode.BAD_REQUEST),
+    (UnsupportedSchemeError, ErrorCode.UNSUPPORTED),
     (ModelFileError, ErrorCode.PROVIDER_FAILED),
     (UnknownRuntimeError, ErrorCode.UNSUPPORTED),
     (RuntimeUnavailableError, ErrorCode.UNSUPPORTED),
@@ -82,6 +84,8 @@ def failure_of(error: Exception, decode_prefix: str = "jpeg decode failed: ") ->
     """
     if isinstance(error, WireError):
         return Failure(error.code, error.text, error.payload_fault)
+    if isinstance(error, FrameGoneError):
+        return frame_not_cached(error.frame_id)
     if isinstance(error, DecodeError):
         return Failure(ErrorCode.DECODE_FAILED, f"{decode_prefix}{error}", bare=True)
     for kind, code in _CODES:

@@ -18,6 +18,7 @@ from preprocess.options import ChannelOrder, DecodeOptions, PrepareOptions
 from protocol.pixel_format import PixelFormat
 from runtimes import get_runtime, runtime_for
 from runtimes.base import CompiledModel
+from runtimes.cores import available_cores
 from runtimes.errors import ModelLoadError
 from runtimes.options import RuntimeOptions
 from runtimes.spec import DYNAMIC, Layout, ModelDescription, TensorKind, TensorSpec
@@ -26,7 +27,6 @@ from worker.config import BatchMode, ModelConfig, WorkerConfig
 from worker.errors import Failure
 from worker.model_queue import Group
 from worker.pipeline import ModelPipeline, ModelPlan, Stages
-from worker.pools import usable_cores
 from worker.requests import Item, ItemOptions, Timings
 from worker.sources import PacketSource
 
@@ -128,7 +128,9 @@ class ModelLoader:
     def _plan(self, config: ModelConfig, compiled: CompiledModel) -> tuple[ModelPlan, tuple[str, ...]]:
         spec, layout = _picture_input(compiled.inputs)
         description = ModelDescription(compiled.inputs, compiled.outputs, compiled.metadata)
-        postprocessor = bind(config.postprocessor, description, PostprocessorSettings(config.labels))
+        postprocessor = bind(
+            config.postprocessor, description, PostprocessorSettings(config.labels, config.extra)
+        )
         width, height, warnings = _input_size(spec, compiled.metadata.image_size, config.input_size)
         recipe = postprocessor.recipe
         if spec.channels == 1:
@@ -149,7 +151,7 @@ class ModelLoader:
 
 def auto_concurrency() -> int:
     """Return how many predict threads "auto" means: one a core, as each runs one native thread."""
-    return max(1, min(8, usable_cores()))
+    return max(1, min(8, available_cores()))
 
 
 def _picture_input(inputs: Sequence[TensorSpec]) -> tuple[TensorSpec, Layout]:

@@ -3,9 +3,10 @@
 from collections.abc import Callable
 from functools import cached_property
 from importlib import import_module
-from typing import cast
+from typing import Any, cast
 
 from preprocess.buffers import BufferPool
+from preprocess.errors import PreprocessError
 from preprocess.frame import Box, Frame, Pixels, Prepared
 from preprocess.options import DecodeOptions, PrepareOptions
 
@@ -26,8 +27,15 @@ class Pictures:
 
     @cached_property
     def _decode(self) -> Callable[[Frame, DecodeOptions, BufferPool], Pixels]:
-        return cast("Callable[..., Pixels]", import_module("preprocess.decode").decode)
+        return cast("Callable[..., Pixels]", _load("preprocess.decode").decode)
 
     @cached_property
     def _prepare(self) -> Callable[[Pixels, PrepareOptions, Box | None, BufferPool], Prepared]:
-        return cast("Callable[..., Prepared]", import_module("preprocess.prepare").prepare)
+        return cast("Callable[..., Prepared]", _load("preprocess.prepare").prepare)
+
+
+def _load(module: str) -> Any:
+    try:
+        return import_module(module)
+    except ImportError as error:
+        raise PreprocessError(f"OpenCV cannot be loaded: {error}; pip install 'inferpipe[opencv]'") from error

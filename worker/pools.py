@@ -1,7 +1,6 @@
 """Threads that stages hand work to: no return to the event loop in between."""
 
 import logging
-import os
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -11,11 +10,6 @@ from typing import Any
 log = logging.getLogger(__name__)
 
 Task = tuple[Callable[[Any], None], Any]
-
-
-def usable_cores() -> int:
-    """Return how many cores this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class PreparePool:

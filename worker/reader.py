@@ -118,6 +118,7 @@ class PacketReader:
         loop: asyncio.AbstractEventLoop,
         on_message: Callable[[Message | RejectedPacket], None],
         on_end: Callable[[str | None], None],
+        on_lost_framing: Callable[[str], None],
         is_held: Callable[[], bool],
     ) -> None:
         """Create a reader that waits for `pump`.
@@ -127,7 +128,8 @@ class PacketReader:
             decoder: what takes them apart.
             loop: the worker's.
             on_message: takes each message.
-            on_end: called once, at the end of the stream; with a text where the framing is broken.
+            on_end: called at the end of the stream, with a text where that is inside a packet.
+            on_lost_framing: called instead, with a text, when it is unknown where the next packet begins.
             is_held: tells that no further message is wanted for now; `pump` goes on later.
         """
         enlarge(descriptor)
@@ -136,6 +138,7 @@ class PacketReader:
         self._decoder = decoder
         self._on_message = on_message
         self._on_end = on_end
+        self._on_lost_framing = on_lost_framing
         self._is_held = is_held
         self._pumping = False
         self._stopped = False
@@ -149,7 +152,8 @@ class PacketReader:
             while not self._is_held() and (message := self._decoder.next_message()) is not None:
                 self._on_message(message)
         except FramingLost as error:
-            self._end(str(error))
+            self.stop()
+            self._on_lost_framing(str(error))
         finally:
             self._pumping = False
         if self._stopped:
@@ -168,11 +172,8 @@ class PacketReader:
         if self._stopped:
             return
         if count == 0:
-            self._end("the stream ended inside a packet" if self._decoder.mid_packet else None)
+            self.stop()
+            self._on_end("the stream ended inside a packet" if self._decoder.mid_packet else None)
             return
         self._decoder.buffer_updated(count)
         self.pump()
-
-    def _end(self, fault: str | None) -> None:
-        self.stop()
-        self._on_end(fault)

@@ -10,6 +10,7 @@ from postprocessors.base import ResultOptions
 from preprocess.buffers import BufferPool
 from preprocess.options import ColorSpace, DecodeOptions
 from protocol.options import NO_OPTIONS, RequestOptions
+from runtimes.cores import available_cores
 from worker.batching import make_accumulator
 from worker.completions import CompletionQueue
 from worker.config import ModelConfig, WorkerConfig
@@ -18,7 +19,7 @@ from worker.in_flight import InFlight
 from worker.loading import LoadedModel, ModelLoader, auto_concurrency
 from worker.pictures import Pictures
 from worker.pipeline import Stages
-from worker.pools import PreparePool, usable_cores
+from worker.pools import PreparePool
 from worker.requests import ItemOptions, Request
 from worker.responses import ErrorShapes, encode_fields
 from worker.shares import PredictShares
@@ -51,7 +52,7 @@ class Service:
             in_flight: books requests on and off.
             writer: takes the answers.
             loop: the worker's.
-            started: when the process began (performance counter).
+            started: when the process began to run (performance counter).
         """
         self.config = config
         self.in_flight = in_flight
@@ -61,7 +62,7 @@ class Service:
         self.workers = config.concurrency or auto_concurrency()
         self.shapes = ErrorShapes(config.protocol)
         self.completions = CompletionQueue(loop, self.answer)
-        self.prepare_pool = PreparePool(min(usable_cores(), PREPARE_THREADS_AT_MOST))
+        self.prepare_pool = PreparePool(min(available_cores(), PREPARE_THREADS_AT_MOST))
         self.pictures = Pictures(buffers)
         self.cache = FrameCache(config.limits.frame_cache_bytes, self.pictures.decode)
         self._early: list[tuple[Request, bytes]] | None = []

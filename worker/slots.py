@@ -58,6 +58,7 @@ class Load:
     """Called with the model, or None where the load failed: the requests that are bound to it."""
     model: ServingModel | None = None
     failure: Failure | None = None
+    warnings: list[str] = field(default_factory=list)
     load_ms: float = 0.0
     started: bool = False
 
@@ -201,21 +202,21 @@ class SlotTable:
         """Load, on the load's own thread."""
         began = time.perf_counter()
         loaded: LoadedModel | None = None
-        warnings: list[str] = []
         try:
-            config, warnings = parse_model(load.config, load.path)
+            config, unknown = parse_model(load.config, load.path)
+            load.warnings = list(unknown.values())
             loaded = self._loader.load(config)
-            warnings = warnings + [f"{load.path}: {text}" for text in loaded.warnings]
+            load.warnings = _warnings(load.path, loaded, unknown)
         except Exception as error:  # noqa: BLE001 - a surprise must not leave the slot loading for ever
             load.failure = load_failure_of(error)
         load.load_ms = (time.perf_counter() - began) * 1000
-        self._loop.call_soon_threadsafe(self._finish, load, loaded, warnings)
+        self._loop.call_soon_threadsafe(self._finish, load, loaded)
 
-    def _finish(self, load: Load, loaded: LoadedModel | None, warnings: list[str]) -> None:
+    def _finish(self, load: Load, loaded: LoadedModel | None) -> None:
         slot = self._slots[load.index]
         slot.loads.remove(load)
-        slot.warnings = warnings
-        for warning in warnings:
+        slot.warnings = load.warnings
+        for warning in load.warnings:
             log.warning("%s", warning)
         if loaded is not None:
             load.model = self._serve(loaded)
@@ -237,6 +238,13 @@ class SlotTable:
             slot.serving.retire()
         slot.serving, slot.error = load.model, None
         slot.path = load.model.loaded.config.path
+
+
+def _warnings(path: str, loaded: LoadedModel, unknown: Mapping[str, str]) -> list[str]:
+    """Return what nobody read of a model's configuration, and what was overruled."""
+    reads = loaded.pipeline.plan.postprocessor.reads
+    unread = [text for key, text in unknown.items() if key not in reads]
+    return unread + [f"{path}: {text}" for text in loaded.warnings]
 
 
 def _path_of(config: Any) -> str | None:

@@ -6,8 +6,18 @@ from typing import Protocol
 
 from frame_cache.base import Decode, PreparedKey
 from frame_cache.memory import CachedFrame
+from preprocess.errors import PreprocessError
 from preprocess.frame import Frame, Pixels, Prepared
 from preprocess.options import DecodeOptions
+from protocol.errors import JPEG_DECODE_PREFIX
+
+
+class FrameGoneError(Exception):
+    """A cached frame turned out to be none."""
+
+    def __init__(self, frame_id: int) -> None:
+        super().__init__(frame_id)
+        self.frame_id = frame_id
 
 
 class Source(Protocol):
@@ -53,13 +63,17 @@ class CachedSource:
     """The picture lies in the frame cache, decoded and prepared once for all who ask alike."""
 
     entry: CachedFrame
-    decode_prefix: str = "jpeg decode failed: "
+    decode_prefix: str = JPEG_DECODE_PREFIX
 
     def peek(self, key: PreparedKey) -> Prepared | None:
         return self.entry.prepared(key)
 
     def pixels(self, decode: Decode, options: DecodeOptions) -> Pixels:
-        return self.entry.pixels(options)
+        try:
+            return self.entry.pixels(options)
+        except PreprocessError as error:
+            # The frame came encoded and broken: its id is empty, whenever that was found out.
+            raise FrameGoneError(self.entry.frame_id) from error
 
     def prepared(self, key: PreparedKey, make: Callable[[], Prepared]) -> Prepared:
         return self.entry.prepare(key, make)

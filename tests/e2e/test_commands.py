@@ -19,41 +19,51 @@ def host(spawn, protocol):
     return spawn({"protocol": protocol, "runtime": "fake", "models": [NOOP]})
 
 
+@pytest.fixture
+def reused(shared_host, protocol):
+    """A worker that other tests used before: slot 0 serves, the next two are empty."""
+    host = shared_host({"protocol": protocol, "runtime": "fake", "models": [NOOP]})
+    host.command("replace", index=0, config=NOOP)
+    host.command("unload", index=1)
+    host.command("unload", index=2)
+    return host
+
+
 def works(host, model: int) -> bool:
     return "error" not in host.ask(INFER_RAW, any_raw(model))
 
 
 @pytest.mark.parametrize("cmd", ["load", "replace"])
-def test_load_and_replace_fill_an_empty_slot(host, cmd):
-    answer = host.command(cmd, index=1, config=NOOP)
+def test_load_and_replace_fill_an_empty_slot(reused, cmd):
+    answer = reused.command(cmd, index=1, config=NOOP)
 
     assert (answer["cmd"], answer["index"], answer["status"]) == (cmd, 1, "ok")
     assert answer["loadMs"] >= 0
     assert (answer["slot"]["index"], answer["slot"]["loaded"], answer["slot"]["state"]) == (1, True, "ready")
-    assert works(host, 0)
-    assert works(host, 1)
+    assert works(reused, 0)
+    assert works(reused, 1)
 
 
 @pytest.mark.parametrize("cmd", ["load", "replace"])
-def test_load_and_replace_exchange_the_model_of_a_slot(host, cmd):
-    assert host.command(cmd, index=0, config=LABELLED)["status"] == "ok"
-    (slot,) = host.command("status")["slots"]
+def test_load_and_replace_exchange_the_model_of_a_slot(reused, cmd):
+    assert reused.command(cmd, index=0, config=LABELLED)["status"] == "ok"
+    slot = reused.command("status")["slots"][0]
     assert (slot["path"], slot["labels"]) == (LABELLED["path"], ["cat"])
-    assert works(host, 0)
+    assert works(reused, 0)
 
 
 @pytest.mark.parametrize("cmd", ["load", "replace"])
 @pytest.mark.parametrize(
     "config", [LOADFAIL, {"path": "no/such/file"}, {"path": 3}, {}, NOOP | {"confidence": 9}]
 )
-def test_one_that_fails_leaves_the_old_model_serving(host, cmd, config):
-    answer = host.command(cmd, index=0, config=config)
+def test_one_that_fails_leaves_the_old_model_serving(reused, cmd, config):
+    answer = reused.command(cmd, index=0, config=config)
 
     assert (answer["cmd"], answer["index"], answer["status"]) == (cmd, 0, "error")
     assert answer["error"]
     assert answer["code"]
-    assert works(host, 0)
-    (model,) = host.command("status")["models"]
+    assert works(reused, 0)
+    model = reused.command("status")["models"][0]
     assert model == {"index": 0, "path": NOOP["path"], "loaded": True, "postprocessor": "yolo"}
 
 
@@ -107,17 +117,17 @@ def test_status_waits_for_loads_for_v2_hosts_and_shows_them_to_v3_hosts(host, pr
     assert host.command("status")["slots"][1]["state"] == "ready"
 
 
-def test_uncache_frame_frees_an_id_and_says_so_where_nothing_was(host):
-    host.ask(CACHE_FRAME, cache(8, 16, 16, RGB, pixels(16, 16)))
+def test_uncache_frame_frees_an_id_and_says_so_where_nothing_was(reused):
+    reused.ask(CACHE_FRAME, cache(8, 16, 16, RGB, pixels(16, 16)))
     for frame_id in (8, 8, 0, 0xFFFF_FFFF):
-        answer = host.command("uncache_frame", frameId=frame_id)
+        answer = reused.command("uncache_frame", frameId=frame_id)
         assert answer == {"cmd": "uncache_frame", "status": "ok", "frameId": frame_id}
-    answer = host.ask(INFER_CACHED, cached(0, 8))
+    answer = reused.ask(INFER_CACHED, cached(0, 8))
     assert (answer["error"], answer["code"]) == ("frame 8 not in cache", "frame_not_cached")
 
 
-def test_ping_tells_since_when(host):
-    first, second = host.command("ping"), host.command("ping")
+def test_ping_tells_since_when(reused):
+    first, second = reused.command("ping"), reused.command("ping")
     assert (first["cmd"], first["status"]) == ("ping", "ok")
     assert 0 < first["uptimeMs"] <= second["uptimeMs"]
 
@@ -166,21 +176,21 @@ def test_drain_with_a_request_that_waits_for_a_load(host):
     assert (load["status"], request["detections"], drain["status"]) == ("ok", [], "ok")
 
 
-def test_a_command_of_megabytes_is_too_large_and_the_worker_lives(host):
-    answer = host.command("load", index=1, config={"path": "x" * (5 << 20)})
+def test_a_command_of_megabytes_is_too_large_and_the_worker_lives(reused):
+    answer = reused.command("load", index=1, config={"path": "x" * (5 << 20)})
     assert (answer["status"], answer["code"]) == ("error", "too_large")
-    assert host.command("ping")["status"] == "ok"
+    assert reused.command("ping")["status"] == "ok"
 
 
-def test_keys_that_a_command_does_not_know_are_ignored(host):
-    answer = host.command("load", index=1, config=NOOP | {"nonsense": 1}, more="fields")
+def test_keys_that_a_command_does_not_know_are_ignored(reused):
+    answer = reused.command("load", index=1, config=NOOP | {"nonsense": 1}, more="fields")
     assert answer["status"] == "ok"
-    assert works(host, 1)
+    assert works(reused, 1)
 
 
-def test_raw_pixels_of_every_sort_while_models_come_and_go(host):
+def test_raw_pixels_of_every_sort_while_models_come_and_go(reused):
     for turn in range(6):
-        host.command("load" if turn % 2 else "replace", index=1, config=LABELLED if turn % 3 else NOOP)
-        assert "error" not in host.ask(INFER_RAW, raw(1, 8, 8, RGB, pixels(8, 8)))
-        host.command("unload", index=1)
-        assert host.ask(INFER_RAW, any_raw(1))["code"] == "model_not_loaded"
+        reused.command("load" if turn % 2 else "replace", index=1, config=LABELLED if turn % 3 else NOOP)
+        assert "error" not in reused.ask(INFER_RAW, raw(1, 8, 8, RGB, pixels(8, 8)))
+        reused.command("unload", index=1)
+        assert reused.ask(INFER_RAW, any_raw(1))["code"] == "model_not_loaded"

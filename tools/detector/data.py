@@ -30,6 +30,7 @@ SCENE_SIZES = (
 )
 _SIZE_ODDS = (0.2, 0.14, 0.2, 0.14, 0.12, 0.12, 0.05, 0.03)
 PAD = 114
+LARGEST_ZOOM = 2.0
 CELL = 8
 """Pixels between the places at which a window says what is seen there."""
 Map = NDArray[np.uint8]
@@ -64,6 +65,10 @@ class Phase:
     """Side of the square window, pixels."""
     zoom: tuple[float, float]
     """Least and greatest scale of the stored picture in the window."""
+    per_scene: int = 1
+    """How many windows are taken from a scene, for to decode one takes longer than to cut a small window."""
+    focus: bool = False
+    """Windows around single objects; the zoom is then the share of the window that the object takes up."""
 
 
 class Window(NamedTuple):
@@ -120,14 +125,27 @@ def render_pool(seeds: range) -> list[Sample]:
         return list(workers.map(make_sample, seeds, chunksize=32))
 
 
-def _placement(rng: np.random.Generator, width: int, height: int, phase: Phase) -> NDArray[np.float64]:
-    """A random flip, turn, zoom and shift of a picture into the window, as a (2, 3) matrix on pixel edges."""
-    zoom = float(np.exp(rng.uniform(*np.log(phase.zoom))))
+def _turn(rng: np.random.Generator) -> NDArray[np.float64]:
+    """A random flip and quarter turn, (2, 2)."""
     axes = np.eye(2)[rng.permutation(2)] if rng.random() < 0.5 else np.eye(2)
-    matrix = axes * rng.choice([-1.0, 1.0], (2, 1)) * zoom
+    return axes * rng.choice([-1.0, 1.0], (2, 1))
+
+
+def _anywhere(rng: np.random.Generator, width: int, height: int, phase: Phase) -> NDArray[np.float64]:
+    """A random flip, turn, zoom and shift of a picture into the window, as a (2, 3) matrix on pixel edges."""
+    matrix = _turn(rng) * np.exp(rng.uniform(*np.log(phase.zoom)))
     spanned = matrix @ np.array([[0, width, 0, width], [0, 0, height, height]])
     room = phase.size - np.ptp(spanned, axis=1)
     shift = rng.uniform(np.minimum(room, 0), np.maximum(room, 0)) - spanned.min(axis=1)
+    return np.concatenate([matrix, shift[:, None]], axis=1)
+
+
+def _around(rng: np.random.Generator, box: NDArray[np.float32], phase: Phase) -> NDArray[np.float64]:
+    """The same, but so that an object takes up a share of the window that lies in the phase's range of zooms."""
+    share = np.exp(rng.uniform(*np.log(phase.zoom)))
+    matrix = _turn(rng) * min(share * phase.size / float((box[2:] - box[:2]).max()), LARGEST_ZOOM)
+    middle = phase.size * rng.uniform(0.4, 0.6, 2)
+    shift = middle - matrix @ ((box[:2] + box[2:]) / 2)
     return np.concatenate([matrix, shift[:, None]], axis=1)
 
 
@@ -162,15 +180,22 @@ def _seen(
     return boxes.clip(0, size), keep
 
 
-def take_window(sample: Sample, rng: np.random.Generator, phase: Phase) -> Window:
-    """Takes a random window of a scene."""
+def take_windows(sample: Sample, rng: np.random.Generator, phase: Phase) -> list[Window]:
+    """Takes as many random windows of a scene as the phase asks for."""
     stored = cv2.imdecode(np.frombuffer(sample.picture, np.uint8), cv2.IMREAD_COLOR_RGB)
     whole = cv2.imdecode(np.frombuffer(sample.instances, np.uint8), cv2.IMREAD_GRAYSCALE)
-    on_edges = _placement(rng, stored.shape[1], stored.shape[0], phase)
+    return [_take(sample, stored, whole, rng, phase) for _ in range(phase.per_scene)]
+
+
+def _take(sample: Sample, stored: Picture, whole: Map, rng: np.random.Generator, phase: Phase) -> Window:
+    if phase.focus and len(sample.boxes):
+        on_edges = _around(rng, sample.boxes[rng.integers(len(sample.boxes))], phase)
+    else:
+        on_edges = _anywhere(rng, stored.shape[1], stored.shape[0], phase)
     on_centres = on_edges.copy()
     on_centres[:, 2] += 0.5 * on_edges[:, :2].sum(axis=1) - 0.5  # OpenCV counts from the middle of a pixel
     size = (phase.size, phase.size)
-    picture = cv2.warpAffine(_recolour(rng, stored), on_centres, size, borderValue=(PAD, PAD, PAD))
+    picture = _recolour(rng, cv2.warpAffine(stored, on_centres, size, borderValue=(PAD, PAD, PAD)))
     part = cv2.warpAffine(whole, on_centres, size, flags=cv2.INTER_NEAREST)
     boxes, keep = _seen(sample, on_edges, whole, part)
     regions = np.append(0, sample.classes + 1)[part[CELL // 2 :: CELL, CELL // 2 :: CELL]]
@@ -180,7 +205,8 @@ def take_window(sample: Sample, rng: np.random.Generator, phase: Phase) -> Windo
 def make_batch(pool: Sequence[Sample], phase: Phase, seed: tuple[int, int]) -> Batch:
     """The batch of a step, a pure function of the pool and the seed."""
     rng = np.random.default_rng(seed)
-    taken = [take_window(pool[index], rng, phase) for index in rng.integers(len(pool), size=phase.batch)]
+    chosen = rng.integers(len(pool), size=phase.batch // phase.per_scene)
+    taken = [window for index in chosen for window in take_windows(pool[index], rng, phase)]
     most = max(1, *(len(window.boxes) for window in taken))
     batch = Batch(
         pictures=np.stack([window.picture for window in taken]),

@@ -24,18 +24,24 @@ from tools.detector.demo import write_demo_scenes
 from tools.detector.export import export
 from tools.detector.loss import Losses, detection_loss
 from tools.detector.model import Detector, cell_grid
+from tools.detector.optimiser import make_optimisers
 from tools.scenes import CLASS_NAMES
 
 SEED = 1
 THREADS = 2
 TRAINING_SEEDS = range(8000)
-PHASES = (Phase(4000, 16, 320, (0.45, 1.05)), Phase(1500, 4, 640, (0.8, 1.15)))
-WARM_UP = 150
+PHASES = (
+    Phase(500, batch=96, size=96, zoom=(0.35, 0.9), per_scene=6, focus=True),
+    Phase(2400, batch=16, size=320, zoom=(0.5, 1.1)),
+    Phase(900, batch=4, size=640, zoom=(0.8, 1.15)),
+)
+"""Single shapes first, then crowded windows, then whole scenes at the size at which the model is used."""
+WARM_UP = 50
 BY_PLACE = 0.3
 """Share of the steps in which cells are assigned by place."""
-RATE = 3e-3
-DECAY = 0.05
 AVERAGE_DECAY = 0.998
+REPORT_EVERY = 50
+KEEP_EVERY = 250
 
 _log = logging.getLogger("train")
 
@@ -43,11 +49,11 @@ _log = logging.getLogger("train")
 class Average:
     """The exponential moving average of a model's weights and statistics; this is what is exported."""
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: Detector) -> None:
         self.model = copy.deepcopy(model).eval().requires_grad_(False)
 
     @torch.no_grad()
-    def update(self, model: nn.Module, step: int) -> None:
+    def update(self, model: Detector, step: int) -> None:
         decay = AVERAGE_DECAY * (1 - math.exp(-(step + 1) / 300))  # early weights are worth little
         for mean, now in zip(self.model.state_dict().values(), model.state_dict().values(), strict=True):
             if mean.is_floating_point():
@@ -61,15 +67,6 @@ def rate(step: int, steps: int) -> float:
     return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * (step - WARM_UP) / max(1, steps - WARM_UP)))
 
 
-def make_optimiser(model: nn.Module) -> torch.optim.Optimizer:
-    """AdamW; norms, biases and scales do not decay."""
-    groups = [
-        {"params": [p for p in model.parameters() if p.ndim > 1], "weight_decay": DECAY},
-        {"params": [p for p in model.parameters() if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=RATE)
-
-
 def to_tensors(batch: Batch) -> tuple[Tensor, Objects]:
     """Pictures (batch, 3, size, size), 0..1, with channels last in memory, and what is in them."""
     pictures = torch.from_numpy(batch.pictures).permute(0, 3, 1, 2).float().div_(255)
@@ -77,51 +74,65 @@ def to_tensors(batch: Batch) -> tuple[Tensor, Objects]:
     return pictures, Objects(*objects)
 
 
-def train_step(model: Detector, optimiser: torch.optim.Optimizer, batch: Batch, assigner: Assigner) -> Losses:
-    """One step down the loss of one batch."""
+def train_step(
+    model: Detector, optimisers: Sequence[torch.optim.Optimizer], batch: Batch, assigner: Assigner
+) -> Tensor:
+    """One step down the loss of one batch; returns the parts of the loss, (4,)."""
     pictures, objects = to_tensors(batch)
     losses = detection_loss(model(pictures), objects, *cell_grid(*pictures.shape[2:]), assigner)
     losses.total().backward()
     nn.utils.clip_grad_norm_(model.parameters(), 10.0)
-    optimiser.step()
-    optimiser.zero_grad(set_to_none=True)
-    return losses
+    for optimiser in optimisers:
+        optimiser.step()
+        optimiser.zero_grad(set_to_none=True)
+    return torch.stack(losses).detach()
 
 
-def _say(step: int, steps: int, losses: Losses, start: float) -> None:
-    parts = " ".join(f"{name} {value.item():.3f}" for name, value in losses._asdict().items())
-    _log.info("step %d of %d: %s, %.0f s", step, steps, parts, time.perf_counter() - start)
+def _set_rates(optimisers: Sequence[torch.optim.Optimizer], share: float) -> None:
+    for group in (group for optimiser in optimisers for group in optimiser.param_groups):
+        group["lr"] = share * group.setdefault("full_lr", group["lr"])
 
 
-def train(pool: Sequence[Sample], phases: Sequence[Phase]) -> Detector:
-    """Trains a detector from scratch; returns its averaged weights."""
+def _say(step: int, steps: int, recent: list[Tensor], start: float) -> None:
+    parts = zip(Losses._fields, torch.stack(recent).mean(0).tolist(), strict=True)
+    figures = " ".join(f"{name} {value:.3f}" for name, value in parts)
+    _log.info("step %d of %d: %s, %.0f s", step, steps, figures, time.perf_counter() - start)
+    recent.clear()
+
+
+def train(pool: Sequence[Sample], phases: Sequence[Phase], keep: Path | None = None) -> Detector:
+    """Trains a detector from scratch; returns its averaged weights, and keeps them in a file on the way."""
     torch.manual_seed(SEED)
     torch.set_num_threads(THREADS)
     torch.set_flush_denormal(True)
     model = Detector(len(CLASS_NAMES)).to(memory_format=torch.channels_last)
-    optimiser, average = make_optimiser(model), Average(model)
+    optimisers, average = make_optimisers(model), Average(model)
     steps, start = sum(phase.steps for phase in phases), time.perf_counter()
-    for step, batch in enumerate(batches(pool, phases, SEED)):
-        for group in optimiser.param_groups:
-            group["lr"] = RATE * rate(step, steps)
-        losses = train_step(model, optimiser, batch, assign_by_place if step < BY_PLACE * steps else assign)
+    recent: list[Tensor] = []
+    for step, batch in enumerate(batches(pool, phases, SEED), start=1):
+        _set_rates(optimisers, rate(step - 1, steps))
+        assigner = assign_by_place if step <= BY_PLACE * steps else assign
+        recent.append(train_step(model, optimisers, batch, assigner))
         average.update(model, step)
-        if step % 50 == 0:
-            _say(step, steps, losses, start)
+        if step % REPORT_EVERY == 0:
+            _say(step, steps, recent, start)
+        if keep and (step % KEEP_EVERY == 0 or step == steps):
+            torch.save(average.model.state_dict(), keep)
     return average.model
 
 
 def _cpu_s() -> float:
+    """CPU time so far of this process with all of its threads, and of the rendering processes."""
     children = resource.getrusage(resource.RUSAGE_CHILDREN)
     return time.process_time() + children.ru_utime + children.ru_stime
 
 
-def train_and_measure(pool_seeds: range, phases: Sequence[Phase]) -> tuple[Detector, Cost]:
+def train_and_measure(pool_seeds: range, phases: Sequence[Phase], keep: Path | None) -> tuple[Detector, Cost]:
     """Renders the pool and trains on it."""
     start, cpu = time.perf_counter(), _cpu_s()
     pool = render_pool(pool_seeds)
     _log.info("%d scenes rendered, %.0f s", len(pool), time.perf_counter() - start)
-    detector = train(pool, phases)
+    detector = train(pool, phases, keep)
     return detector, Cost(time.perf_counter() - start, _cpu_s() - cpu)
 
 
@@ -141,9 +152,7 @@ def main() -> None:
     cv2.setNumThreads(1)  # its own threads would only get in the way of torch's
     arguments.out.mkdir(parents=True, exist_ok=True)
     path = arguments.out / "shapes.onnx"
-    detector, cost = train_and_measure(TRAINING_SEEDS, shortened(PHASES, arguments.share))
-    if arguments.weights:
-        torch.save(detector.state_dict(), arguments.weights)
+    detector, cost = train_and_measure(TRAINING_SEEDS, shortened(PHASES, arguments.share), arguments.weights)
     export(detector, CLASS_NAMES, path)
     (arguments.out / "shapes.labels.txt").write_text("\n".join(CLASS_NAMES) + "\n")
     write_demo_scenes(arguments.out / "scenes")

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from worker.cli.demo import run_demo
 from worker.client import HandshakeRefused, WorkerError, WorkerGone
 
 _DESCRIPTION = """\
@@ -29,6 +28,12 @@ def run(words: Sequence[str]) -> int:
     if arguments.command is None:
         parser.print_help()
         return 0
+    try:
+        from worker.cli.demo import run_demo  # noqa: PLC0415 - help and --version work without OpenCV
+    except ImportError as error:
+        print(f"worker: the demo needs OpenCV: {error}", file=sys.stderr)
+        print("next: pip install 'inferpipe[onnx,opencv]'", file=sys.stderr)
+        return 1
     try:
         return asyncio.run(run_demo(arguments.out))
     except (HandshakeRefused, WorkerGone, WorkerError) as error:

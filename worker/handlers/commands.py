@@ -55,7 +55,8 @@ def _answer_load(service: Service, request: Request, name: str, load: SlotLoad) 
         tail: dict[str, Any] = {"status": "error", "error": load.failure.text, "code": load.failure.code}
     else:
         tail = {"status": "ok", "loadMs": round(load.load_ms, 2)}
-    service.answer_fields(request, head | tail | {"slot": service.slots.fields(load.index)})
+    more = {"slot": service.slots.fields(load.index), "warnings": load.warnings}
+    service.answer_fields(request, head | tail | more)
 
 
 def _unload(service: Service, request: Request, command: Unload) -> None:

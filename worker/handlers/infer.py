@@ -32,6 +32,9 @@ def handle_raw(service: Service, request: Request, message: InferRaw) -> None:
 
 def handle_batch(service: Service, request: Request, message: InferBatch) -> None:
     """Queue several pictures that are answered together."""
+    if not message.pictures:
+        service.answer(request, encode_fields({"results": []}))
+        return
     sources = [PacketSource(frame_of(picture), RAW_WRAP_PREFIX) for picture in message.pictures]
     _infer(service, request, message.model, sources, message.options)
 
@@ -83,9 +86,6 @@ def _submit(
         return
     if serving is None:
         _not_loaded(service, request, model)
-        return
-    if not sources:
-        service.answer(request, encode_fields({"results": []}))
         return
     item_options = (
         serving.default_options
