@@ -14,11 +14,14 @@ from bench.scenarios import Kind, Metric, Scenario
 from bench.sides import CONCURRENCIES, UNCALIBRATED_BARE, WORKER, Side, SideMaker, worker_config
 from bench.wire import Measurement
 
-LEAD_IN = 2
-"""Unmeasured requests before each run, beside those in flight: the other side had the caches."""
+LEAD_IN = 4
+"""Unmeasured requests before each run: the other side had the caches."""
 
-MEMORY_REQUESTS = 96
-"""Six times what is in flight: every buffer has been in use."""
+MEMORY_REQUESTS = 64
+"""Four times what is in flight: every buffer has been in use."""
+
+UNBOUND_SHARE = 0.6
+"""Of `Settings.round_s`, for scenarios without a target."""
 
 FIXED_CONCURRENCY = CONCURRENCIES[-1]
 """Where nothing is calibrated: start-up and memory."""
@@ -196,11 +199,12 @@ def _differences(pairs: tuple[list[float], list[float]]) -> list[float]:
 
 def _count(rate: float, scenario: Scenario, settings: Settings) -> int:
     """Return the requests of a round: the same for both sides, so that both end alike."""
-    return max(round(rate * settings.round_s), 4 * scenario.in_flight, 8)
+    seconds = settings.round_s * (1 if scenario.targets else UNBOUND_SHARE)
+    return max(round(rate * seconds), 2 * scenario.in_flight, 8)
 
 
 def _run(side: Side, count: int, in_flight: int) -> Measurement:
-    side.run(in_flight + LEAD_IN, in_flight)
+    side.run(LEAD_IN, in_flight)
     return side.run(count, in_flight)
 
 

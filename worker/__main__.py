@@ -6,7 +6,7 @@ import time
 
 STARTED = time.perf_counter()
 
-from worker.descriptors import protect  # noqa: E402 - the clock runs first
+from worker.descriptors import Descriptors, protect  # noqa: E402 - the clock runs first
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -17,7 +17,7 @@ def main(arguments: list[str] | None = None) -> None:
     """
     words = sys.argv[1:] if arguments is None else arguments
     if _is_child(words):
-        descriptors = protect(*_descriptor_numbers(words))
+        descriptors = _protect(*_descriptor_numbers(words))
         from worker.app import serve  # noqa: PLC0415 - after the pipe is safe
 
         serve(descriptors, STARTED)
@@ -30,6 +30,13 @@ def _is_child(words: list[str]) -> bool:
     if any(word.startswith("--fd-") for word in words):
         return True
     return not words and not os.isatty(0)
+
+
+def _protect(fd_in: int, fd_out: int) -> Descriptors:
+    try:
+        return protect(fd_in, fd_out)
+    except OSError as error:
+        sys.exit(f"worker: descriptors {fd_in} and {fd_out} must be open: {error.strerror}")
 
 
 def _descriptor_numbers(words: list[str]) -> tuple[int, int]:

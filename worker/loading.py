@@ -43,7 +43,6 @@ class LoadedModel:
     """A model that serves: its configuration, its pipeline and how its load went."""
 
     config: ModelConfig
-    runtime: str
     pipeline: ModelPipeline
     load_ms: float
     warmup_ms: float
@@ -76,7 +75,16 @@ class ModelLoader:
         self._lanes = lanes
         self._stages = stages
 
-    def load(self, config: ModelConfig) -> LoadedModel:
+    def runtime_of(self, config: ModelConfig) -> str:
+        """Return the name of the runtime that a model is for.
+
+        Raises:
+            ModelLoadError: it is to be told by the kind of file, and that does not tell.
+        """
+        name = config.runtime or self._config.runtime
+        return runtime_for(config.path) if name == "auto" else name
+
+    def load(self, config: ModelConfig, runtime: str) -> LoadedModel:
         """Load and warm up one model.
 
         Raises:
@@ -84,7 +92,6 @@ class ModelLoader:
                 understood; one line for a person.
         """
         began, memory = time.perf_counter(), _resident_bytes()
-        runtime = self._runtime_of(config)
         compiled = self._compile(config, runtime)
         try:
             plan, warnings = self._plan(config, compiled)
@@ -96,17 +103,12 @@ class ModelLoader:
         _warm_up(pipeline)
         return LoadedModel(
             config,
-            runtime,
             pipeline,
             load_ms=(loaded - began) * 1000,
             warmup_ms=(time.perf_counter() - loaded) * 1000,
             memory_bytes=max(0, _resident_bytes() - memory),
             warnings=warnings,
         )
-
-    def _runtime_of(self, config: ModelConfig) -> str:
-        name = config.runtime or self._config.runtime
-        return runtime_for(config.path) if name == "auto" else name
 
     def _compile(self, config: ModelConfig, runtime: str) -> CompiledModel:
         files = resolve(config.ref)

@@ -8,10 +8,18 @@ from worker.loading import LoadedModel
 
 
 def slot_fields(
-    index: int, path: str | None, loaded: LoadedModel | None, error: str | None
+    index: int, loaded: LoadedModel | None, path: str | None, runtime: str | None, error: str | None
 ) -> dict[str, Any]:
-    """Return a slot's object: what is in it, or why there is nothing."""
-    head = {"index": index, "path": path, "loaded": loaded is not None, "error": error}
+    """Return a slot's object: what is in it, or what was tried and why there is nothing.
+
+    Args:
+        index: of the slot.
+        loaded: what serves.
+        path: the model's, also of one that failed.
+        runtime: what it was tried with.
+        error: why it failed.
+    """
+    head = {"index": index, "path": path, "loaded": loaded is not None, "error": error, "runtime": runtime}
     return head | (_loaded_fields(loaded) if loaded else {"postprocessor": None})
 
 
@@ -20,7 +28,6 @@ def _loaded_fields(loaded: LoadedModel) -> dict[str, Any]:
     device = plan.compiled.device
     fallback = {"deviceFallback": device.fallback_reason} if device.fallback_reason else {}
     return {
-        "runtime": loaded.runtime,
         "device": device.effective,
         **fallback,
         "inputs": _tensors(plan.compiled.inputs),

@@ -59,6 +59,7 @@ class Load:
     model: ServingModel | None = None
     failure: Failure | None = None
     warnings: list[str] = field(default_factory=list)
+    runtime: str | None = None
     load_ms: float = 0.0
     started: bool = False
 
@@ -72,6 +73,7 @@ class Slot:
     """Not yet done, in order of arrival; one of each epoch is under way at a time."""
     epoch: int = 0
     path: str | None = None
+    runtime: str | None = None
     error: str | None = None
     warnings: list[str] = field(default_factory=list)
 
@@ -158,7 +160,7 @@ class SlotTable:
             return
         slot = self._slots[index]
         slot.epoch += 1
-        slot.error = None
+        slot.path = slot.runtime = slot.error = None
         if slot.serving is not None:
             slot.serving.retire()
             slot.serving = None
@@ -175,7 +177,7 @@ class SlotTable:
         loaded = slot.serving.loaded if slot.serving else None
         stuck = loaded.pipeline.lanes.stuck_for(time.perf_counter()) if loaded else 0.0
         state, reason = self._state(slot, stuck)
-        fields = slot_fields(index, slot.path, loaded, slot.error)
+        fields = slot_fields(index, loaded, slot.path, slot.runtime, slot.error)
         return fields | {"state": state} | ({"reason": reason} if reason else {})
 
     def _state(self, slot: Slot, stuck_s: float) -> tuple[str, str | None]:
@@ -205,7 +207,8 @@ class SlotTable:
         try:
             config, unknown = parse_model(load.config, load.path)
             load.warnings = list(unknown.values())
-            loaded = self._loader.load(config)
+            load.runtime = self._loader.runtime_of(config)
+            loaded = self._loader.load(config, load.runtime)
             load.warnings = _warnings(load.path, loaded, unknown)
         except Exception as error:  # noqa: BLE001 - a surprise must not leave the slot loading for ever
             load.failure = load_failure_of(error)
@@ -232,12 +235,13 @@ class SlotTable:
     def _install(self, slot: Slot, load: Load) -> None:
         if load.model is None:
             if slot.serving is None:
-                slot.path, slot.error = _path_of(load.config), load.failure.text if load.failure else None
+                slot.path, slot.runtime = _path_of(load.config), load.runtime
+                slot.error = load.failure.text if load.failure else None
             return
         if slot.serving is not None:
             slot.serving.retire()
         slot.serving, slot.error = load.model, None
-        slot.path = load.model.loaded.config.path
+        slot.path, slot.runtime = load.model.loaded.config.path, load.runtime
 
 
 def _warnings(path: str, loaded: LoadedModel, unknown: Mapping[str, str]) -> list[str]:

@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 _LOOK_EVERY_S = 0.5
 """With a hang-up noticed at once, what is left of the 2 s in which the worker must be gone."""
@@ -59,4 +60,13 @@ def _is_alive(pid: int) -> bool:
         return False
     except OSError:  # somebody else's process, but there
         return True
-    return True
+    return not _is_zombie(pid)
+
+
+def _is_zombie(pid: int) -> bool:
+    """Whether a process has ended and its own parent has not looked yet."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b") ")[2][:1]
+    except OSError:  # it ended just now, or there is no /proc
+        return False
+    return state == b"Z"
