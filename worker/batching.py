@@ -68,6 +68,8 @@ class WindowAccumulator(ListAccumulator):
         self._max_batch_size = max_batch_size
         self._loop = loop
         self._collecting: Group | None = None
+        self._arrived = 0
+        """Items that the window has collected; those that failed since count too."""
         self._timer: asyncio.TimerHandle | None = None
 
     def add(self, item: Item) -> None:
@@ -75,7 +77,8 @@ class WindowAccumulator(ListAccumulator):
             self._open(item)
         else:
             self._queue.extend(self._collecting, item)
-            if len(self._collecting.items) >= self._max_batch_size:
+            self._arrived += 1
+            if self._arrived >= self._max_batch_size:
                 self.flush()
 
     def flush(self) -> None:
@@ -90,6 +93,7 @@ class WindowAccumulator(ListAccumulator):
             self._queue.submit(Group([item]))
             return
         self._collecting = Group([item], open=True)
+        self._arrived = 1
         self._queue.submit(self._collecting)
         self._timer = self._loop.call_later(self._window_s, self.flush)
 

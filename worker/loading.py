@@ -111,7 +111,9 @@ class ModelLoader:
         )
 
     def _compile(self, config: ModelConfig, runtime: str) -> CompiledModel:
-        files = resolve(config.ref)
+        adapter = get_runtime(
+            runtime
+        )  # a runtime that cannot run here says more than a path that is not there
         options = RuntimeOptions(
             device=config.device,
             lanes=self._lanes,
@@ -119,7 +121,7 @@ class ModelLoader:
             inter_threads=config.inter_threads,
             spinning=config.spinning,
         )
-        return get_runtime(runtime).compile(files, options)
+        return adapter.compile(resolve(config.ref), options)
 
     def _lane_count(self, compiled: CompiledModel) -> int:
         """Return how many lanes a model gets: one, where "auto" meets a device that gains from batches."""

@@ -64,7 +64,7 @@ class ModelQueue:
         self._begin(begun)
 
     def extend(self, group: Group, item: Item) -> None:
-        """Add an item to an open group."""
+        """Add an item to an open group, which has fewer than `ahead_limit` items."""
         with self._changed:
             group.items.append(item)
             self._enqueue(group, (item,))

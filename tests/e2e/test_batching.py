@@ -118,6 +118,14 @@ def test_a_request_that_fails_to_decode_does_not_hold_up_its_window(shared_host)
     assert sizes(answers) == [3, 3, "decode_failed", 3]
 
 
+def test_a_window_counts_what_arrived(spawn):
+    """What fails while the window is open was one of those that it waited for."""
+    host = spawn(config("window", window_ms=LONG_MS, max_batch_size=3))
+    assert host.ask(INFER_JPEG, jpeg(0, b"garbage"))["code"] == "decode_failed"
+    good = [host.request(*request) for request in many(2)]
+    assert [host.answer(request_id, deadline_s=15)["batchSize"] for request_id in good] == [2, 2]
+
+
 def test_a_window_of_nothing_but_garbage(shared_host):
     host = shared_host(WINDOW_BY_SIZE)
     answers = host.together(*[(INFER_JPEG, jpeg(0, b"garbage"))] * 4)

@@ -247,12 +247,10 @@ def test_a_stuck_slot_gives_its_share_back_and_says_so(spawn):
 
 PRINTING = """
     import ctypes, os, sys, threading
-    from worker.descriptors import protect
 
-    descriptors = protect()
     libc = ctypes.CDLL(None)
 
-    def chatter():
+    def print_on():
         while True:
             print("a stray print", flush=True)
             os.write(1, b"a stray write\\n")
@@ -261,21 +259,26 @@ PRINTING = """
             os.system("echo a stray child")
             os.read(0, 100)
 
-    threading.Thread(target=chatter, daemon=True).start()
-    from worker.app import serve
-    serve(descriptors)
+    class Finder:
+        def find_spec(self, name, path=None, target=None):
+            if name == "numpy":
+                sys.meta_path.remove(self)
+                print("a stray print at import", flush=True)
+                threading.Thread(target=print_on, daemon=True).start()
+
+    sys.meta_path.insert(0, Finder())
 """
-"""What a library may do once it is imported; `worker.__main__` protects the pipe before that."""
+"""Prints by every way there is, from the first import of a library on."""
 
 
-@pytest.mark.parametrize("transport", ["pipe", "socket"])
-def test_no_stray_print_reaches_the_packets(spawn, transport):
-    command = [sys.executable, "-c", textwrap.dedent(PRINTING)]
-    host = spawn(config(NOOP), command=command, transport=transport)
+@pytest.mark.parametrize("transport", ["pipe", "socket", "descriptors"])
+def test_no_stray_print_reaches_the_packets(spawn, tmp_path, transport):
+    (tmp_path / "sitecustomize.py").write_text(textwrap.dedent(PRINTING))
+    host = spawn(config(NOOP), transport=transport, env=os.environ | {"PYTHONPATH": str(tmp_path)})
     for _ in range(200):
         assert host.ask(INFER_RAW, any_raw())["detections"] == []
     assert host.finish() == 0
-    for words in ("a stray print", "a stray write", "a stray puts", "a stray child"):
+    for words in ("print at import", "a stray print", "a stray write", "a stray puts", "a stray child"):
         assert words in host.stderr
 
 
