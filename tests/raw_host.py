@@ -83,7 +83,7 @@ class RawHost:
             command = [*command, "--fd-in", str(theirs_in), "--fd-out", str(theirs_out)]
             streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL}
             streams["pass_fds"] = (theirs_in, theirs_out)
-        process = subprocess.Popen(command, stderr=stderr, cwd=ROOT, **streams, **popen)
+        process = subprocess.Popen(command, stderr=stderr, **streams, **{"cwd": ROOT, **popen})
         for end in {theirs_in, theirs_out}:
             os.close(end)
         host = cls(process, ours_in, ours_out)

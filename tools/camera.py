@@ -53,7 +53,7 @@ def _noise(rng: np.random.Generator, picture: Picture) -> Picture:
     height, width = picture.shape[:2]
     channels = 3 if rng.random() < 0.7 else 1
     tile = rng.normal(0, rng.uniform(1, 14), (_TILE, _TILE, channels)).astype(np.int16)
-    times = (height // _TILE + 1, width // _TILE + 1, 4 - channels if channels == 3 else 3)
+    times = (height // _TILE + 1, width // _TILE + 1, 3 // channels)
     grain = np.ascontiguousarray(np.tile(tile, times)[:height, :width])
     return cv2.add(picture, grain, dtype=cv2.CV_8U)
 

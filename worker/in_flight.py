@@ -59,7 +59,6 @@ class InFlight:
 
     def close(self, request: Request) -> None:
         """Book a request off: it is answered."""
-        request.answered = True
         request.work = None  # no cycle is left that would keep pictures until a collection
         self.requests.discard(request)
         if request.timer is not None:

@@ -37,6 +37,14 @@ class PolledSource:
     def __init__(
         self, descriptor: int, buffers: Buffers, report: Report, loop: asyncio.AbstractEventLoop
     ) -> None:
+        """Create a source that is not armed.
+
+        Args:
+            descriptor: what is read.
+            buffers: says where the next bytes belong.
+            report: takes the number of bytes read, on the loop.
+            loop: the worker's.
+        """
         self._descriptor = descriptor
         self._buffers = buffers
         self._report = report

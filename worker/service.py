@@ -77,18 +77,18 @@ class Service:
         """Give a request its one answer; what comes later (it was answered at a deadline) is dropped."""
         if request.answered:
             return
-        if self._early is not None:
+        request.answered = True
+        if self._early is None:
+            self._send(request, body)
+        else:
             self._early.append((request, body))
-            return
-        self._writer.send(request.id, body)
-        self.in_flight.close(request)
 
     def announce(self, handshake: Request, body: bytes) -> None:
         """Answer the handshake, and then what was finished before it."""
         early, self._early = self._early or [], None
         self.answer(handshake, body)
         for request, early_body in early:
-            self.answer(request, early_body)
+            self._send(request, early_body)
 
     def answer_fields(self, request: Request, fields: dict[str, Any]) -> None:
         """Answer with an object."""
@@ -134,6 +134,10 @@ class Service:
             DecodeOptions(options.exif, ColorSpace(options.color_space), self.config.limits.max_pixels),
             options.roi,
         )
+
+    def _send(self, request: Request, body: bytes) -> None:
+        self._writer.send(request.id, body)
+        self.in_flight.close(request)
 
     def _serve(self, loaded: LoadedModel) -> ServingModel:
         plan, queue = loaded.pipeline.plan, loaded.pipeline.queue

@@ -59,7 +59,7 @@ def test_wait_holds_back_commands_too_and_serves_them_in_their_turn(spawn):
 )
 @pytest.mark.parametrize("protocol", [2, 3])
 def test_reject_answers_overloaded_at_once(spawn, protocol, limits):
-    host = spawn(config(sleeper(500), protocol, overload="reject", **limits))
+    host = spawn(config(sleeper(300), protocol, overload="reject", **limits))
     for _ in range(2):  # what was refused is booked off again
         requests = [host.packet(INFER_RAW, any_raw()) for _ in range(6)]
         host.send(b"".join(data for _, data in requests))

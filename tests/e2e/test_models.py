@@ -99,7 +99,7 @@ def test_auto_and_a_name_that_does_not_tell(host, tmp_path):
 
 @pytest.mark.parametrize("uri", ["hf://owner/name/m.onnx", "s3://bucket/m.onnx", "nonsense://x"])
 def test_a_scheme_without_a_provider(host, uri):
-    refused(host, uri, "provider_failed", uri.partition(":")[0])
+    refused(host, uri, "unsupported", uri.partition(":")[0])
 
 
 def test_a_digest_that_is_not_the_files(host, tmp_path):

@@ -230,7 +230,7 @@ def test_a_deadline_passes_while_a_model_loads(spawn):
 
 @pytest.mark.parametrize("mode", ["none", "list", "adaptive"])
 def test_a_batch_past_its_deadline_is_answered_once(spawn, mode):
-    host = busy_worker(spawn, ms=1500, batch_mode=mode)
+    host = busy_worker(spawn, ms=900, batch_mode=mode)
     busy = occupy(host)
     late = host.ask(INFER_BATCH, batch(0, [any_item()] * 3), {"deadlineMs": 50})
 

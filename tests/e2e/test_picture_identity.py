@@ -37,6 +37,7 @@ SIZES = [(32, 32), (48, 32), (32, 64), (64, 64), (100, 40)]
 PICTURES = 300
 """Distinct pictures of a run; each is sent several times, in other clothes."""
 
+TRANSPORTS = {"none": "pipe", "list": "socket", "window": "one_socket", "adaptive": "descriptors"}
 MODES = {
     "none": {"batch_mode": "none", "concurrency": 2},
     "list": {"batch_mode": "list", "concurrency": 2},
@@ -131,7 +132,8 @@ def found_in(answer: dict) -> list[int]:
 @pytest.mark.parametrize("mode", MODES)
 def test_every_answer_is_for_its_own_picture(spawn, encode_picture, mode):
     models = [{"path": "fake:echo?size=64"}, {"path": "fake:echo?width=96&height=64&layout=nhwc&dtype=uint8"}]
-    host = spawn({"protocol": 3, "runtime": "fake", "models": models, **MODES[mode]})
+    config = {"protocol": 3, "runtime": "fake", "models": models, **MODES[mode]}
+    host = spawn(config, transport=TRANSPORTS[mode])
     assert host.ready["models"] == 2
     mix = Mix(encode_picture, seed=sorted(MODES).index(mode))
     open_requests: dict[int, list[int]] = {}
@@ -157,3 +159,22 @@ def test_every_answer_is_for_its_own_picture(spawn, encode_picture, mode):
     assert host.finish() == 0
     assert len(host.received) == REQUESTS + 1
     assert host.untaken() == {}
+
+
+@pytest.mark.parametrize("transport", ["pipe", "socket", "one_socket", "descriptors"])
+def test_large_frames(spawn, transport):
+    """1080p frames between small requests: large bodies have memory of their own, which is used again."""
+    host = spawn(
+        {"protocol": 3, "runtime": "fake", "models": [{"path": "fake:echo?size=64"}]}, transport=transport
+    )
+    open_requests = []
+    for picture_id in range(1, 25):
+        width, height = (1920, 1080) if picture_id % 3 else (32, 32)
+        payload = raw(0, width, height, RGB, draw_id(picture_id, width, height).tobytes())
+        open_requests.append((host.request(INFER_RAW, payload), picture_id))
+        if len(open_requests) == 8:
+            request_id, expected = open_requests.pop(0)
+            assert found_in(host.answer(request_id)) == [expected]
+    for request_id, expected in open_requests:
+        assert found_in(host.answer(request_id)) == [expected]
+    assert host.finish() == 0

@@ -31,6 +31,7 @@ class Account:
         self.submitted: list[Item] = []
         self.open_group: Group | None = None
         self.joined = 0
+        self.largest_open = 1
         self.largest_group = 1
         self.wanted = 0
         self.ahead_limit = ahead_limit
@@ -61,7 +62,7 @@ class Account:
         if self.open_group is not None and self.joined < self.ahead_limit - 1:
             self.submitted.append(new_item())
             self.joined += 1
-            self.largest_group = max(self.largest_group, self.joined)
+            self.largest_open = max(self.largest_open, self.joined)
             self.queue.extend(self.open_group, self.submitted[-1])
 
     def close(self) -> None:
@@ -99,7 +100,8 @@ class Account:
         outcomes = self.taken + self.failed + self.withdrawn
         assert len(set(map(id, outcomes))) == len(outcomes)
         ahead = len(self.preparing) + sum(item.stage is Stage.PREPARED for item in self.submitted)
-        assert ahead < self.ahead_limit + self.largest_group
+        # A group that has begun is prepared whole: the last one, and the open one that others join.
+        assert ahead < self.ahead_limit + self.largest_group + self.largest_open - 1
 
     def finish(self) -> None:
         self.close()
@@ -148,7 +150,7 @@ def test_groups_are_taken_whole_and_in_order(counts, ahead_limit):
     for count in counts:
         account.submit(count, prepared=False)
     sizes = []
-    while account.preparing:
+    while account.preparing or account.queue.starved:
         while account.preparing:
             account.settle(0, well=True)
         before = len(account.taken)
@@ -200,7 +202,7 @@ class Threads:
         for lane in self._lanes:
             lane.join(60)
             assert not lane.is_alive()
-        for preparer in self._preparers:
+        for _ in self._preparers:
             self._to_prepare.put(None)
         for preparer in self._preparers:
             preparer.join(60)

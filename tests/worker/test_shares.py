@@ -1,4 +1,4 @@
-"""Predict shares: never more at once than there are, who waits longest is next, a hanging one is taken back."""
+"""Predict shares: never more at once than exist; who waits longest is next, a hanging one is taken back."""
 
 import threading
 import time

@@ -78,7 +78,7 @@ def _best_cells(alignment: Tensor, allowed: Tensor) -> Tensor:
 def _targets(
     objects: Objects, chosen: Tensor, preference: Tensor, quality: Tensor, classes: int
 ) -> Assignment:
-    """Gives a cell that several objects want, (batch, most, cells), to the one with the highest preference."""
+    """Gives each chosen cell, (batch, most, cells), to the object of the highest preference there."""
     strongest, winner = torch.where(chosen, preference, 0.0).max(dim=1)
     positive = strongest > 0
     names = objects.classes.gather(1, winner)
@@ -91,7 +91,7 @@ def _targets(
 def assign_by_place(
     scores: Tensor, boxes: Tensor, objects: Objects, centres: Tensor, strides: Tensor
 ) -> Assignment:
-    """Assigns to each object up to nine cells around its middle, at one level; see `assign` for the arguments."""
+    """Assigns to each object up to nine cells around its middle, at one level; see `assign`."""
     middle = (objects.boxes[..., :2] + objects.boxes[..., 2:]) / 2
     size = (objects.boxes[..., 2:] - objects.boxes[..., :2]).clamp(min=1)
     ideal = (size.amax(-1) / CELLS_ACROSS / STRIDES[0]).log2().round().clamp(0, len(STRIDES) - 1)

@@ -93,7 +93,7 @@ class Batch:
     present: NDArray[np.bool_]
     """Which of the rows stand for an object, (batch, most)."""
     regions: NDArray[np.int64]
-    """What is seen at the middle of each cell of stride 8: a class plus one, or 0. (batch, size / 8, size / 8)."""
+    """What is seen amid each cell of stride 8: a class plus one, or 0. (batch, size / 8, size / 8)."""
 
 
 def scene_size(seed: int) -> tuple[int, int]:
@@ -141,7 +141,7 @@ def _anywhere(rng: np.random.Generator, width: int, height: int, phase: Phase) -
 
 
 def _around(rng: np.random.Generator, box: NDArray[np.float32], phase: Phase) -> NDArray[np.float64]:
-    """The same, but so that an object takes up a share of the window that lies in the phase's range of zooms."""
+    """The same, but so that one object takes up a share of the window, in the phase's range of zooms."""
     share = np.exp(rng.uniform(*np.log(phase.zoom)))
     matrix = _turn(rng) * min(share * phase.size / float((box[2:] - box[:2]).max()), LARGEST_ZOOM)
     middle = phase.size * rng.uniform(0.4, 0.6, 2)

@@ -64,8 +64,8 @@ def side_loss(sides: Tensor, target: Tensor) -> Tensor:
 def region_loss(levels: list[Tensor], regions: Tensor) -> Tensor:
     """Cross entropy of what is seen at each cell, the mean over the levels.
 
-    Far more cells have something to say here than there are objects to find, so that the features learn to tell
-    the classes apart long before the head could teach them. Only training has these outputs.
+    Far more cells have something to say here than there are objects to find, so that the features learn to
+    tell the classes apart before the head could teach them. Only training has these outputs.
     """
     if not levels:
         return regions.new_zeros((), dtype=torch.float32)

@@ -1,7 +1,8 @@
 """Muon for the dense convolutions, AdamW for everything else.
 
-Colour tells nothing of a scene's classes, so that at first no direction of a weight matrix promises much: with
-AdamW or SGD alone a plain classifier of single shapes stayed at chance for 300 steps, with Muon it left it in 100.
+No colour or texture belongs to a class, so that at first no direction of a weight matrix promises much. In a
+trial a classifier of single shapes was still at chance after 300 steps of AdamW (3e-3) or SGD (0.05); with
+Muon it had left it by step 100.
 """
 
 from collections.abc import Callable

@@ -1,6 +1,7 @@
 """`python -m worker demo`: the default model on scenes of its own, in every way a host can ask."""
 
 import asyncio
+import re
 import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -75,12 +76,18 @@ async def run_demo(out: Path) -> int:
         _say(f"ready in {worker.ready['startupMs']:.0f} ms on {slot['device']}; {slot['familyReason']}")
         outcomes = [await _timed(way, worker, scenes) for way in WAYS]
     first = outcomes[0].answers
-    print(msgspec.json.format(msgspec.json.encode(first[0]), indent=2).decode())
+    print(readable(first[0]))
     print()
     print(summary(outcomes, scenes))
     _write_pictures(scenes, first, out)
     _say(f"\n{len(scenes)} pictures with boxes are in {out}/")
     return 0
+
+
+def readable(answer: Answer) -> str:
+    """Return an answer as indented JSON, its innermost lists and objects on one line each."""
+    text = msgspec.json.format(msgspec.json.encode(answer), indent=2).decode()
+    return re.sub(r"[\[{][^\[\]{}]*[\]}]", lambda inner: re.sub(r"\s+", " ", inner[0]), text)
 
 
 def load_scenes() -> list[Scene]:

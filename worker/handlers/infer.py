@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 
 from preprocess.frame import Frame
@@ -16,6 +17,18 @@ from worker.responses import encode_fields
 from worker.service import Service
 from worker.slots import ServingModel
 from worker.sources import CachedSource, PacketSource, Source
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Asked:
+    """An inference request until a model has it."""
+
+    request: Request
+    model: int
+    sources: Sequence[Source]
+    options: RequestOptions
+    arrived: float
+    """Seconds of the performance counter."""
 
 
 def handle_jpeg(service: Service, request: Request, message: InferJpeg) -> None:
@@ -58,58 +71,48 @@ def frame_of(picture: Picture) -> Frame:
 def _infer(
     service: Service, request: Request, model: int, sources: Sequence[Source], options: RequestOptions
 ) -> None:
-    arrived = time.perf_counter()
+    """Bind a request to its model, on arrival."""
+    asked = _Asked(request, model, sources, options, time.perf_counter())
     if options.deadline_ms is not None:
         request.timer = service.loop.call_later(options.deadline_ms / 1000, service.expire, request)
     serving = service.slots.serving(model)
-    if serving is not None:
-        _submit(service, request, sources, options, arrived, model, serving)
-        return
     load = service.slots.newest_load(model)
-    if load is not None:
-        load.waiting.append(partial(_submit, service, request, sources, options, arrived, model))
-        return
-    _not_loaded(service, request, model)
+    if serving is None and load is not None:
+        load.waiting.append(partial(_submit, service, asked))
+    else:
+        _submit(service, asked, serving)
 
 
-def _submit(
-    service: Service,
-    request: Request,
-    sources: Sequence[Source],
-    options: RequestOptions,
-    arrived: float,
-    model: int,
-    serving: ServingModel | None,
-) -> None:
-    """Queue a request's items for the model that it is bound to."""
+def _submit(service: Service, asked: _Asked, serving: ServingModel | None) -> None:
+    """Queue a request for the model that it is bound to."""
+    request = asked.request
     if request.answered:  # its deadline passed while the model was loading
         return
     if serving is None:
-        _not_loaded(service, request, model)
+        is_cached = request.type == MessageType.INFER_CACHED
+        failure = cached_model_not_loaded if is_cached else model_not_loaded
+        service.fail(request, failure(asked.model))
         return
-    item_options = (
-        serving.default_options
-        if options is NO_OPTIONS
-        else service.item_options(options, serving.loaded.config)
-    )
-    is_batch = request.type == MessageType.INFER_BATCH
-    reply: Reply = (
-        BatchReply(request, len(sources), service.shapes, service.completions)
-        if is_batch
-        else SingleReply(request, service.shapes, service.completions)
-    )
-    items = [
-        Item(source, item_options, reply, Timings(arrived), index) for index, source in enumerate(sources)
-    ]
+    items = _items(service, asked, serving)
     pipeline = serving.loaded.pipeline
     pipeline.adopt(items)
     request.work = (pipeline.queue, items)
-    if is_batch:
+    if request.type == MessageType.INFER_BATCH:
         serving.accumulator.add_batch(items)
     else:
         serving.accumulator.add(items[0])
 
 
-def _not_loaded(service: Service, request: Request, model: int) -> None:
-    is_cached = request.type == MessageType.INFER_CACHED
-    service.fail(request, cached_model_not_loaded(model) if is_cached else model_not_loaded(model))
+def _items(service: Service, asked: _Asked, serving: ServingModel) -> list[Item]:
+    options = serving.default_options
+    if asked.options is not NO_OPTIONS:
+        options = service.item_options(asked.options, serving.loaded.config)
+    reply: Reply
+    if asked.request.type == MessageType.INFER_BATCH:
+        reply = BatchReply(asked.request, len(asked.sources), service.shapes, service.completions)
+    else:
+        reply = SingleReply(asked.request, service.shapes, service.completions)
+    return [
+        Item(source, options, reply, Timings(asked.arrived), index)
+        for index, source in enumerate(asked.sources)
+    ]
