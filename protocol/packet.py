@@ -42,6 +42,7 @@ from protocol.payload import frame_id_end, peek_frame_id
 
 __all__ = [
     "DEFAULT_MAX_PACKET_BYTES",
+    "PEEK_BYTES",
     "SMALL_PAYLOAD_BYTES",
     "STAGING_BYTES",
     "PacketDecoder",
@@ -67,6 +68,10 @@ wherever the compaction below leaves them: twice the longer of the two and some 
 _LEAST_ROOM = 64 * 1024
 """Compact when less than this is left to read into."""
 
+PEEK_BYTES = 4 * 1024
+"""What is staged behind a large body, and before the next one: large packets come in rows, and what
+is staged of one is copied."""
+
 _ADMITTED_WITHOUT_MEMORY = "no memory for a packet of {} bytes"
 _INFER_CACHED = int(MessageType.INFER_CACHED)
 _CACHED_LENGTH = LENGTH_OVER_PAYLOAD + CACHED_BYTES
@@ -85,6 +90,7 @@ class PacketDecoder:
 
     __slots__ = (
         "_admit",
+        "_after_large",
         "_allocate",
         "_body",
         "_end",
@@ -129,6 +135,7 @@ class PacketDecoder:
         self._body: memoryview | None = None  # a large one, in its own buffer
         self._filled = 0  # that much of it
         self._rejected: RejectedPacket | None = None  # a rejected one, for its frame_id
+        self._after_large = False  # the last packet had a body of its own
         self._skip = 0  # bytes of a rejected packet still to come
 
     @property
@@ -149,8 +156,14 @@ class PacketDecoder:
         """
         self._make_room()
         if self._body is not None and self._filled < len(self._body):
-            return [self._body[self._filled :], self._view]
-        return [self._view[self._end :]] if self._end < STAGING_BYTES else []
+            return [self._body[self._filled :], self._view[:PEEK_BYTES]]
+        end = self._end + PEEK_BYTES if self._after_large else STAGING_BYTES
+        return [self._view[self._end : end]] if self._end < STAGING_BYTES else []
+
+    @property
+    def mid_body(self) -> bool:
+        """A large body is being received: no message can come before the rest of it."""
+        return self._body is not None and self._filled < len(self._body)
 
     def buffer_updated(self, n: int) -> None:
         """Book n bytes that were read into the buffers."""
@@ -239,6 +252,7 @@ class PacketDecoder:
         payload = memoryview(bytes(self._view[begin:end]))
         self._pos = end
         self._header = None
+        self._after_large = False
         return self._decode(header, payload)
 
     def _begin_large(self, header: PacketHeader) -> Message | RejectedPacket | None:
@@ -262,6 +276,7 @@ class PacketDecoder:
         if self._filled < len(body):
             return None
         self._header = self._body = None
+        self._after_large = True
         return self._decode(header, body)
 
     def _decode(self, header: PacketHeader, payload: memoryview) -> Message | RejectedPacket:

@@ -95,6 +95,10 @@ class WorkerClient:
         except (WorkerError, WorkerGone) as error:
             await client.close()
             raise HandshakeRefused(str(error)) from error
+        except BaseException:  # given up on, while a model was loading: nobody would end the process
+            process.kill()
+            await client.close()
+            raise
         return client
 
     async def __aenter__(self) -> Self:
@@ -152,10 +156,11 @@ class WorkerClient:
         """
         if self._gone is not None:
             raise self._gone
+        packet = message.encode_parts()
         answered: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._open[message.request_id] = answered
         try:
-            self._stdin.writelines(message.encode_parts())
+            self._stdin.writelines(packet)
             await self._stdin.drain()
         except ConnectionError:
             pass  # the receiving task learns why, and fails what is open

@@ -1,6 +1,7 @@
 """Decode and prepare over the process's buffers; OpenCV is imported by the first picture."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cached_property
 from importlib import import_module
 from typing import Any, cast
@@ -16,6 +17,11 @@ class Pictures:
 
     def __init__(self, buffers: BufferPool) -> None:
         self._buffers = buffers
+
+    def preload(self) -> None:
+        """Import the libraries ahead of the first picture; what goes wrong shows at that picture."""
+        with suppress(PreprocessError):
+            _ = self._decode, self._prepare
 
     def decode(self, frame: Frame, options: DecodeOptions) -> Pixels:
         """Return a frame's pixels."""

@@ -19,7 +19,7 @@ from worker.lanes import LanePool
 from worker.model_queue import ModelQueue
 from worker.pictures import Pictures
 from worker.pools import PreparePool
-from worker.requests import Item, Stage
+from worker.requests import Item, ItemOptions, Stage
 from worker.shares import PredictShares
 from worker.sources import SPENT
 
@@ -68,7 +68,7 @@ class ModelPipeline:
     def adopt(self, items: Sequence[Item]) -> None:
         """Skip prepare for items whose tensor lies in the cache; called before they are queued."""
         for item in items:
-            item.prepared = item.source.peek(self._key(item))
+            item.prepared = item.source.peek(item.key)
 
     def _begin_prepare(self, item: Item) -> None:
         self._stages.prepare_pool.begin(self._prepare, item)
@@ -76,8 +76,8 @@ class ModelPipeline:
     def _want_lane(self) -> None:
         self.lanes.open_if_starved()
 
-    def _key(self, item: Item) -> PreparedKey:
-        options = item.options
+    def key(self, options: ItemOptions) -> PreparedKey:
+        """Return what a tensor of this model and these options is kept by."""
         return PreparedKey(self.plan.generation, self.plan.prepare, options.decode, options.roi)
 
     def _prepare(self, item: Item) -> None:
@@ -98,7 +98,7 @@ class ModelPipeline:
         pixels = item.source.pixels(pictures.decode, options.decode)
         decoded = time.perf_counter()
         make = partial(pictures.prepare, pixels, self.plan.prepare, options.roi)
-        item.prepared = item.source.prepared(self._key(item), make)
+        item.prepared = item.source.prepared(item.key, make)
         timings.prepared = time.perf_counter()
         timings.decode_ms = (decoded - began) * 1000
         timings.prepare_ms = (timings.prepared - decoded) * 1000

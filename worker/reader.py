@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import select
 import threading
 from collections.abc import Callable
 from typing import Protocol
@@ -24,8 +25,10 @@ class ByteSource(Protocol):
         ...
 
 
-Buffers = Callable[[], list[memoryview]]
 Report = Callable[[int], None]
+
+_READS_A_TURN = 16
+"""How often one turn of the loop reads on inside a large body before it looks at anything else."""
 
 
 class PolledSource:
@@ -35,21 +38,23 @@ class PolledSource:
     """
 
     def __init__(
-        self, descriptor: int, buffers: Buffers, report: Report, loop: asyncio.AbstractEventLoop
+        self, descriptor: int, decoder: PacketDecoder, report: Report, loop: asyncio.AbstractEventLoop
     ) -> None:
         """Create a source that is not armed.
 
         Args:
             descriptor: what is read.
-            buffers: says where the next bytes belong.
+            decoder: says where the next bytes belong.
             report: takes the number of bytes read, on the loop.
             loop: the worker's.
         """
         self._descriptor = descriptor
-        self._buffers = buffers
+        self._decoder = decoder
         self._report = report
         self._loop = loop
         self._armed = False
+        self._poller = select.poll()
+        self._poller.register(descriptor, select.POLLIN)
 
     def arm(self) -> None:
         if not self._armed:
@@ -62,23 +67,27 @@ class PolledSource:
             self._loop.remove_reader(self._descriptor)
 
     def _on_readable(self) -> None:
-        try:
-            count = os.readv(self._descriptor, self._buffers())
-        except (BlockingIOError, InterruptedError):
-            return
-        except OSError:
-            count = 0  # the host reset the connection: nothing more will come
-        self._report(count)
+        """Read once; inside a large body also on, while there is more: a turn of the loop costs 15 µs."""
+        for _ in range(_READS_A_TURN):
+            try:
+                count = os.readv(self._descriptor, self._decoder.get_buffers())
+            except (BlockingIOError, InterruptedError):
+                return
+            except OSError:
+                count = 0  # the host reset the connection: nothing more will come
+            self._report(count)
+            if not (self._armed and self._decoder.mid_body and self._poller.poll(0)):
+                return
 
 
 class ThreadedSource:
     """For descriptors that cannot be polled (files, and pipes on Windows): one thread reads."""
 
     def __init__(
-        self, descriptor: int, buffers: Buffers, report: Report, loop: asyncio.AbstractEventLoop
+        self, descriptor: int, decoder: PacketDecoder, report: Report, loop: asyncio.AbstractEventLoop
     ) -> None:
         self._descriptor = descriptor
-        self._buffers = buffers
+        self._decoder = decoder
         self._report = report
         self._loop = loop
         self._wanted = threading.Semaphore(0)
@@ -98,7 +107,7 @@ class ThreadedSource:
         while count:
             self._wanted.acquire()
             try:
-                count = _read_into(self._descriptor, self._buffers())
+                count = _read_into(self._descriptor, self._decoder.get_buffers())
             except OSError:
                 count = 0
             self._loop.call_soon_threadsafe(self._arrived, count)
@@ -142,7 +151,7 @@ class PacketReader:
         """
         enlarge(descriptor)
         source = PolledSource if is_pollable(descriptor) else ThreadedSource
-        self._source: ByteSource = source(descriptor, decoder.get_buffers, self._arrived, loop)
+        self._source: ByteSource = source(descriptor, decoder, self._arrived, loop)
         self._decoder = decoder
         self._on_message = on_message
         self._on_end = on_end
@@ -184,4 +193,7 @@ class PacketReader:
             self._on_end("the stream ended inside a packet" if self._decoder.mid_packet else None)
             return
         self._decoder.buffer_updated(count)
-        self.pump()
+        if self._decoder.mid_body:
+            self._source.arm()  # no message can come of it yet
+        else:
+            self.pump()

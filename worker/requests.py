@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from numpy.typing import NDArray
 
+from frame_cache.base import PreparedKey
 from postprocessors.base import ResultOptions
 from postprocessors.results import Result
 from preprocess.frame import Box, Prepared
@@ -82,6 +83,8 @@ class Item:
     """One picture on its way through one model."""
 
     source: "Source"
+    key: PreparedKey
+    """Of its tensor in the frame cache."""
     options: ItemOptions
     reply: Reply
     timings: Timings

@@ -142,7 +142,8 @@ class Service:
     def _serve(self, loaded: LoadedModel) -> ServingModel:
         plan, queue = loaded.pipeline.plan, loaded.pipeline.queue
         accumulator = make_accumulator(self.config, queue, plan.batch_limit, self.loop)
-        return ServingModel(loaded, accumulator, self.item_options(NO_OPTIONS, loaded.config))
+        options = self.item_options(NO_OPTIONS, loaded.config)
+        return ServingModel(loaded, accumulator, options, loaded.pipeline.key(options))
 
     def _watch_stuck(self) -> None:
         self._shares.take_back(older_than_s=STUCK_AFTER_S)

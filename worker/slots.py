@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from frame_cache.base import PreparedKey
 from worker.batching import Accumulator
 from worker.config import parse_model
 from worker.errors import Failure, load_failure_of
@@ -34,6 +35,8 @@ class ServingModel:
     accumulator: Accumulator
     default_options: ItemOptions
     """Of requests that bring none."""
+    default_key: PreparedKey
+    """Theirs too."""
 
     def retire(self) -> None:
         """Serve what was submitted, then let the model go."""

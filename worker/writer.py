@@ -167,6 +167,7 @@ class ResponseWriter:
         self._on_closed = on_closed
         self._parts: deque[bytes | memoryview] = deque()
         self._bytes = 0
+        self._was_congested = False
         self._scheduled = False
         self._watching = False
         self._closed = False
@@ -188,6 +189,7 @@ class ResponseWriter:
         packet = encode_response(request_id, body)
         self._parts.append(packet)
         self._bytes += len(packet)
+        self._was_congested = self._was_congested or self.congested
         if not self._scheduled and not self._watching:
             self._scheduled = True
             self._loop.call_soon(self._flush)
@@ -199,20 +201,22 @@ class ResponseWriter:
 
     def _flush(self) -> None:
         self._scheduled = False
-        was_congested = self.congested
         try:
             while self._parts:
                 self._drop(self._sink.write([self._parts[i] for i in range(min(len(self._parts), _PARTS))]))
         except (BlockingIOError, InterruptedError):
-            self._watch()
+            pass  # the rest goes when there is room
         except OSError:
             self._close()
             return
-        if not self._parts and self._watching:
+        if self.pending_bytes:
+            self._watch()
+        elif self._watching:
             self._watching = False
             self._sink.unwatch()
-        if was_congested and not self.congested:
+        if self._was_congested and not self.congested:
             self._on_room()
+        self._was_congested = self.congested
 
     def _drop(self, count: int) -> None:
         """Forget so many bytes, which were written."""

@@ -8,8 +8,6 @@ from bench.link import LINKS
 from bench.measure import Row, SideFigures, Verdict
 from bench.report import HEADINGS, cells, tally
 from bench.scenarios import SCENARIOS, Kind, Metric, Rival, Target
-from bench.sides import worker_config
-from worker.config import parse_model, parse_worker
 
 METRICS = {
     Kind.RATIO: {Metric.RATIO},
@@ -30,15 +28,6 @@ def test_scenario_names_what_there_is(scenario) -> None:
     assert scenario.link in LINKS
     assert {target.metric for target in scenario.targets} <= METRICS[scenario.kind]
     assert (scenario.rival is Rival.NONE) == (scenario.kind is Kind.ABSOLUTE)
-
-
-@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda each: each.name)
-def test_worker_reads_the_configuration_without_warnings(scenario) -> None:
-    raw = worker_config(scenario, 2)
-    config, warnings = parse_worker(raw)
-    assert warnings == []
-    assert config.concurrency == 2
-    assert parse_model(raw["models"][0], "models[0]")[1] == []
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@ import sys
 import pytest
 
 from bench.inputs import PayloadFolder
-from bench.scenarios import Kind, Scenario
+from bench.scenarios import BATCHING, Kind, Scenario
 from bench.sides import Side, SideFailedError, SideMaker
 from bench.wire import GeneratorJob
 
@@ -23,6 +23,13 @@ def test_generator_has_every_request_answered_by_the_worker(maker, name, link) -
     assert measured.count == COUNT
     assert 0 < measured.p50_ms <= measured.p95_ms
     assert measured.peak_mb > 0
+
+
+@pytest.mark.parametrize("batch", BATCHING.values(), ids=BATCHING)
+def test_worker_takes_the_configuration_without_warnings(maker, batch) -> None:
+    with maker.worker(Scenario(Kind.RATIO, "no-op", "cached", 1, batch=batch), 2) as side:
+        assert side.ready.answer["warnings"] == []
+        assert side.ready.answer["workers"] == 2
 
 
 @pytest.mark.parametrize("link", ["pipe", "socket"])

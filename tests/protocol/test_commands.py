@@ -42,7 +42,8 @@ def test_every_command_is_tested():
 
 
 @pytest.mark.parametrize(
-    ("value", "index"), [(3, 3), (3.0, 3), (3.9, 3), ("3", 3), (" 3 ", 3), (-0.5, 0), ("255", 255), (0, 0)]
+    ("value", "index"),
+    [(3, 3), (3.0, 3), (3.9, 3), ("3", 3), ("3.0", 3), (" 3 ", 3), (-0.5, 0), ("255", 255), (0, 0)],
 )
 def test_numbers_go_through_int(value, index):
     assert parse_command(json.dumps({"cmd": "unload", "index": value}).encode()) == Unload(index)

@@ -10,6 +10,7 @@ from protocol.framing import encode_request
 from protocol.messages import CacheFrame, Command, InferCached, InferJpeg, InferRaw, MessageType
 from protocol.options import RequestOptions
 from protocol.packet import (
+    PEEK_BYTES,
     SMALL_PAYLOAD_BYTES,
     STAGING_BYTES,
     PacketDecoder,
@@ -244,12 +245,27 @@ def test_a_large_body_is_read_in_place(read_once):
     assert decoder.next_message() is None
     body, staging = decoder.get_buffers()
     assert len(body) == len(packet) - 20
-    assert len(staging) == STAGING_BYTES
+    assert decoder.mid_body
+    assert len(staging) == PEEK_BYTES
     read_once(decoder, packet[20:] + cached(2))
     # Not taken yet: the body has all its bytes, further ones go behind the next packet.
     assert [len(buffer) for buffer in decoder.get_buffers()] == [STAGING_BYTES - len(cached(2))]
+    assert not decoder.mid_body
     assert isinstance(decoder.next_message(), InferJpeg)
     assert isinstance(decoder.next_message(), InferCached)
+
+
+def test_little_is_staged_where_large_packets_come_in_rows(read_once):
+    decoder = PacketDecoder(Gate())
+    for _ in range(2):
+        read_once(decoder, jpeg(1, 4 * STAGING_BYTES)[:20])
+        assert decoder.next_message() is None
+        read_once(decoder, jpeg(1, 4 * STAGING_BYTES)[20:])
+        assert isinstance(decoder.next_message(), InferJpeg)
+        assert [len(buffer) for buffer in decoder.get_buffers()] == [PEEK_BYTES]
+    read_once(decoder, jpeg(2, 100))
+    assert isinstance(decoder.next_message(), InferJpeg)
+    assert [len(buffer) for buffer in decoder.get_buffers()] == [STAGING_BYTES]
 
 
 def test_a_large_command_takes_no_buffer_of_the_pool(feed):

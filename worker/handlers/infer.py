@@ -104,15 +104,16 @@ def _submit(service: Service, asked: _Asked, serving: ServingModel | None) -> No
 
 
 def _items(service: Service, asked: _Asked, serving: ServingModel) -> list[Item]:
-    options = serving.default_options
+    options, key = serving.default_options, serving.default_key
     if asked.options is not NO_OPTIONS:
         options = service.item_options(asked.options, serving.loaded.config)
+        key = serving.loaded.pipeline.key(options)
     reply: Reply
     if asked.request.type == MessageType.INFER_BATCH:
         reply = BatchReply(asked.request, len(asked.sources), service.shapes, service.completions)
     else:
         reply = SingleReply(asked.request, service.shapes, service.completions)
     return [
-        Item(source, options, reply, Timings(asked.arrived), index)
+        Item(source, key, options, reply, Timings(asked.arrived), index)
         for index, source in enumerate(asked.sources)
     ]
