@@ -17,7 +17,7 @@ TENSOR: Any = object()
 
 def new_item() -> Item:
     nothing: Any = None
-    return Item(nothing, nothing, nothing, Timings(0.0))
+    return Item(nothing, nothing, nothing, nothing, Timings(0.0))
 
 
 class Account:
