@@ -92,7 +92,7 @@ class ModelLoader:
                 understood; one line for a person.
         """
         began, memory = time.perf_counter(), _resident_bytes()
-        # OpenCV and the runtime load side by side: 50 ms of the start.
+        # OpenCV loads beside the runtime, and not behind it.
         threading.Thread(target=self._stages.pictures.preload, name="preload", daemon=True).start()
         compiled = self._compile(config, runtime)
         try:
@@ -113,9 +113,8 @@ class ModelLoader:
         )
 
     def _compile(self, config: ModelConfig, runtime: str) -> CompiledModel:
-        adapter = get_runtime(
-            runtime
-        )  # a runtime that cannot run here says more than a path that is not there
+        # Before the file: a runtime that cannot run here says more than a path that is not there.
+        adapter = get_runtime(runtime)
         options = RuntimeOptions(
             device=config.device,
             lanes=self._lanes,
