@@ -12,7 +12,7 @@ from models import DEFAULT_MODEL, LABELS, SCENES
 from tools.scenes import CLASS_NAMES, Scene, render_scene
 
 SIZES = [(640, 480), (480, 640), (320, 200), (1280, 720)]
-LEAST_RECALL = 0.4
+LEAST_RECALL = 0.8
 LEAST_SCORE = 0.25
 NMS_IOU = 0.6
 

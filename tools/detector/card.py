@@ -39,7 +39,8 @@ def _phrase(phase: Phase) -> str:
 
 
 def _weights(model: Path) -> int:
-    tensors = onnx.load(model).graph.initializer
+    """Numbers in the file that were learned: all but the cells' places."""
+    tensors = [t for t in onnx.load(model).graph.initializer if t.name not in ("centres", "strides")]
     return sum(int(onnx.numpy_helper.to_array(tensor).size) for tensor in tensors)
 
 
@@ -81,7 +82,7 @@ def write_card(path: Path, model: Path, cost: Cost, phases: Sequence[Phase], poo
         "pool": len(pool),
         "pool_first": pool[0],
         "pool_last": pool[-1],
-        "phases": ", then ".join(_phrase(phase) for phase in phases),
+        "phases": "\n".join(f"- {_phrase(phase)}" for phase in phases),
         "wall": cost.wall_s / 60,
         "cpu": cost.cpu_s / 60,
         "half": cost.cpu_s / 120,
