@@ -47,4 +47,4 @@ model:  ## train the default model anew (tools/README.md)
 	.venv-train/bin/python -m tools.detector.train --out models
 
 clean:
-	rm -rf $(VENV) .venv-train build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage demo-output
+	rm -rf $(VENV) .venv-train build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage demo-output target

@@ -56,7 +56,7 @@ def _is_alive(pid: int) -> bool:
         return True
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):  # OverflowError: no process can have that number
         return False
     except OSError:  # somebody else's process, but there
         return True

@@ -1,13 +1,13 @@
 """The documents keep what they promise: links lead somewhere, examples run, named files are there."""
 
-import dataclasses
 import json
 import os
 import re
 import shutil
+import struct
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import chain
 from pathlib import Path
 
@@ -16,8 +16,12 @@ import pytest
 from protocol.commands import COMMANDS
 from protocol.errors import ErrorCode
 from protocol.options import OPTION_NAMES
+from runtimes import PLANNED_RUNTIMES, RUNTIMES
+from runtimes.file_kinds import RUNTIME_BY_SUFFIX
+from runtimes.onnx_devices import DEVICES
 from runtimes.picture_ids import draw_id
 from worker.config import Limits, ModelConfig, WorkerConfig
+from worker.config_schema import keys_of
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = ("bench", "docs", "tests")
@@ -32,7 +36,8 @@ VECTORS = ("requests", "responses")
 TERMS = {
     *("Frame", "Packet", "Message", "Slot", "Lane", "decode", "prepare", "predict", "postprocess"),
     *("batch", "window", "letterbox", "group", "share", "generation", "runtime", "seam", "item"),
-    *("accumulator", "epoch", "stuck", "host", "roi"),
+    *("accumulator", "epoch", "stuck", "host", "roi", "handshake", "ready answer", "device", "fallback"),
+    *("framing", "back-pressure", "option", "limit", "code", "score", "postprocessor", "golden vector"),
 }
 
 
@@ -94,14 +99,58 @@ def test_the_glossary_has_the_words():
     assert rows == sorted(rows, key=str.lower)
 
 
-def test_the_protocol_names_every_key_option_command_and_code():
-    text = (ROOT / "docs/protocol.md").read_text(encoding="utf-8")
-    structs = (WorkerConfig, ModelConfig, Limits)
-    keys = [
-        entry.metadata["key"] for struct in structs for entry in dataclasses.fields(struct) if entry.metadata
-    ]
-    rows = [*keys, *OPTION_NAMES, *COMMANDS, *ErrorCode]
-    assert [name for name in rows if f"`{name}`" not in text] == []
+def missing_in(document: str, names: Iterable[str]) -> list[str]:
+    """Return the names that a document does not have in code marks."""
+    text = (ROOT / document).read_text(encoding="utf-8")
+    return [name for name in names if f"`{name}`" not in text]
+
+
+def test_the_protocol_names_every_option_command_and_code():
+    assert missing_in("docs/protocol.md", [*OPTION_NAMES, *COMMANDS, *ErrorCode]) == []
+
+
+def test_the_reference_names_every_key():
+    keys = [info.name for struct in (WorkerConfig, ModelConfig, Limits) for info, _ in keys_of(struct)]
+    assert missing_in("docs/configuration.md", keys) == []
+
+
+def sections(document: str) -> dict[str, str]:
+    """Return what stands below each heading of the third level."""
+    parts = re.split(r"^#{1,3} (.+)$", (ROOT / document).read_text(encoding="utf-8"), flags=re.MULTILINE)
+    return dict(zip(parts[1::2], map(str.strip, parts[2::2]), strict=True))
+
+
+@pytest.mark.parametrize("code", list(ErrorCode))
+def test_troubleshooting_has_a_section_for_every_code(code):
+    text = sections("docs/troubleshooting.md").get(f"`{code}`", "")
+    assert "**Do:**" in text
+    assert text.startswith(("**Cause:**", "Reserved: "))
+
+
+def test_the_readme_tells_runtimes_files_and_devices_as_they_are():
+    text = sections("README.md")["What it runs"]
+    rows = re.findall(
+        r"^\| `(\w+)` \| (.+) \| (.+) \| (served|known, not served yet) \|$", text, re.MULTILINE
+    )
+    states = {runtime: state for runtime, _, _, state in rows}
+    assert {name for name in states if states[name] == "served"} == set(RUNTIMES) - {"fake"}
+    assert states.keys() - RUNTIMES.keys() == PLANNED_RUNTIMES
+    assert {suffix: runtime for runtime, files, _, _ in rows for suffix in codes(files)} == RUNTIME_BY_SUFFIX
+    assert {device for _, _, devices, _ in rows for device in codes(devices)} == set(DEVICES)
+
+
+def codes(cell: str) -> set[str]:
+    """Return the words of a cell that have code marks."""
+    return set(re.findall(r"`([^`]+)`", cell))
+
+
+def test_the_bytes_of_the_readme_s_handshake_are_right():
+    text = sections("README.md")["A handshake, byte by byte"]
+    ((head, body),) = re.findall(r"^host    ([0-9a-f ]+ 00) +(\{.+\})$", text, re.MULTILINE)
+    assert bytes.fromhex(head) == struct.pack("<IIB", 5 + len(body), 0, 0)
+    assert json.loads(body)["protocol"] == 3
+    ((head, size),) = re.findall(r"^host    ([0-9a-f ]+)  ff d8 ff e0 … ([\d,]+) bytes", text, re.MULTILINE)
+    assert bytes.fromhex(head) == struct.pack("<IIBB", 6 + int(size.replace(",", "")), 1, 1, 0)
 
 
 def test_the_examples_in_hex_are_golden_vectors():

@@ -1,5 +1,6 @@
 """`python -m worker demo`: the default model on scenes of its own, in every way a host can ask."""
 
+import argparse
 import asyncio
 import re
 import sys
@@ -12,16 +13,17 @@ from typing import Any
 import msgspec
 
 from models import DEFAULT_MODEL, SCENES
-from postprocessors.draw import annotate, save_jpeg
 from postprocessors.results import Detection
 from preprocess.buffers import BufferPool
-from preprocess.decode import decode
 from preprocess.frame import Frame, Pixels
 from preprocess.options import ChannelOrder, DecodeOptions
 from protocol.messages import Picture
 from protocol.pixel_format import PixelFormat
+from worker.cli.chosen_model import serving_slot
+from worker.cli.hosting import hosted
 from worker.cli.score import recall
 from worker.cli.table import table
+from worker.cli.terminal import columns, wrapped
 from worker.client import Answer, WorkerClient
 
 ROUNDS = 4
@@ -64,16 +66,30 @@ class Outcome:
     seconds: float
 
 
-async def run_demo(out: Path) -> int:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare where the pictures go."""
+    parser.add_argument(
+        "--out",
+        metavar="DIR",
+        type=Path,
+        default=Path("demo-output"),
+        help="folder for annotated pictures (%(default)s)",
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Show it."""
+    return asyncio.run(run_demo(arguments.out, debug=arguments.debug))
+
+
+async def run_demo(out: Path, *, debug: bool = False) -> int:
     """Send the scenes, print one answer and a table, and write pictures with boxes to `out`."""
     scenes = load_scenes()
     _say(f"spawning the worker with {DEFAULT_MODEL.name} …")
-    async with await WorkerClient.spawn(CONFIG) as worker:
-        slot = worker.ready["slots"][0]
-        if not slot["loaded"]:
-            _say(f"the default model cannot be loaded: {slot['error']}")
-            return 1
-        _say(f"ready in {worker.ready['startupMs']:.0f} ms on {slot['device']}; {slot['familyReason']}")
+    async with hosted(CONFIG, debug=debug) as worker:
+        slot = serving_slot(str(DEFAULT_MODEL), worker.ready)
+        ready = f"ready in {worker.ready['startupMs']:.0f} ms on {slot['device']}; {slot['familyReason']}"
+        _say(wrapped(ready, 0))
         outcomes = [await _timed(way, worker, scenes) for way in WAYS]
     first = outcomes[0].answers
     print(readable(first[0]))
@@ -97,6 +113,8 @@ def load_scenes() -> list[Scene]:
 
 
 def _scene(path: Path, truth: list[dict[str, Any]]) -> Scene:
+    from preprocess.decode import decode  # noqa: PLC0415 - needs OpenCV; help does not
+
     jpeg = path.read_bytes()
     frame = Frame(memoryview(jpeg), 0, 0, PixelFormat.ENCODED)
     return Scene(path.name, jpeg, decode(frame, DecodeOptions(), BufferPool(0)), truth)
@@ -143,7 +161,7 @@ WAYS: dict[str, Callable[[WorkerClient, Sequence[Scene]], Awaitable[list[Answer]
 def summary(outcomes: Sequence[Outcome], scenes: Sequence[Scene]) -> str:
     """Return a table with a row for each way of sending."""
     head = ("sent", "pictures", "objects", "of those there", "predict ms", "pictures/s")
-    return table(head, [_row(outcome, scenes) for outcome in outcomes])
+    return table(head, [_row(outcome, scenes) for outcome in outcomes], width=columns())
 
 
 def _row(outcome: Outcome, scenes: Sequence[Scene]) -> tuple[str, ...]:
@@ -165,6 +183,8 @@ def _row(outcome: Outcome, scenes: Sequence[Scene]) -> tuple[str, ...]:
 
 
 def _write_pictures(scenes: Sequence[Scene], answers: Sequence[Answer], out: Path) -> None:
+    from postprocessors.draw import annotate, save_jpeg  # noqa: PLC0415 - as above
+
     out.mkdir(parents=True, exist_ok=True)
     for scene, answer in zip(scenes, answers[: len(scenes)], strict=True):
         found = msgspec.convert(answer["detections"], list[Detection])

@@ -1,0 +1,159 @@
+"""Help, version, doctor, schema, completion: each as a process."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import pytest
+from cli.command_line import COLUMNS, COMMAND, ENVIRONMENT, ROOT, SCENES, on_terminal, piped, shown
+
+from worker.cli.completion_scripts import SCRIPTS
+from worker.cli.completion_table import described
+from worker.cli.parser import COMMANDS, build_parser
+
+HEAVY = ("cv2", "onnxruntime")
+
+
+def test_help_on_a_terminal_fits_it_and_names_every_command():
+    status, written = on_terminal()
+
+    assert status == 0
+    assert max(map(len, shown(written))) <= COLUMNS
+    assert all(f"  {name} " in written for name in COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_of_each_command_fits_a_terminal(command, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", str(COLUMNS))
+    with pytest.raises(SystemExit):
+        build_parser().parse_args([command, "--help"])
+    assert max(map(len, capsys.readouterr().out.splitlines())) <= COLUMNS
+
+
+def test_help_completion_and_version_need_no_heavy_library():
+    script = (
+        "import sys\n"
+        f"sys.modules.update(dict.fromkeys({HEAVY!r}))  # an import of one of them fails\n"
+        "from worker.cli import run\n"
+        "for words in (['completion', 'bash'], ['detect', '--help'], ['--version']):\n"
+        "    try:\n"
+        "        assert run(words) == 0\n"
+        "    except SystemExit as end:\n"
+        "        assert end.code == 0\n"
+        "sys.exit(run(['detect', 'models/scenes']))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 1, done.stderr
+    assert "error: cv2 cannot be imported" in done.stderr
+    assert "next:  pip install 'inferpipe[opencv]'" in done.stderr
+
+
+def test_version():
+    done = piped("--version")
+    assert (done.returncode, done.stdout.split()[0]) == (0, "inferpipe")
+
+
+def test_an_unknown_command_is_wrong_usage():
+    done = piped("detekt")
+    assert done.returncode == 2
+    assert "invalid choice: 'detekt'" in done.stderr
+
+
+def test_the_doctor_as_json():
+    done = piped("doctor", "--json")
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    report = json.loads(done.stdout)
+    assert report["serves"]
+    checks = {check["name"]: check for part in report["checks"].values() for check in part}
+    wanted = ("numpy", "OpenCV", "onnxruntime", "cores", "memory", "cpu", "shapes.onnx")
+    assert {name: checks[name]["state"] for name in wanted} == dict.fromkeys(wanted, "good")
+    assert set(checks) >= {"cuda", "tensorrt", "coreml", "openvino", "directml"}
+    assert all(check["state"] == "good" or check.get("next") or "text" in check for check in checks.values())
+
+
+def test_the_doctor_on_a_terminal():
+    status, written = on_terminal("doctor")
+
+    assert status == 0
+    kept = shown(written)
+    assert max(map(len, kept)) <= COLUMNS
+    assert any(line.startswith("✓ cpu") for line in kept)
+    assert "the worker can serve here" in kept
+
+
+def test_the_doctor_where_a_library_is_missing(tmp_path):
+    """A package of that name that cannot be imported comes first on the path of all processes."""
+    (tmp_path / "onnxruntime.py").write_text("raise ImportError('broken on purpose')")
+    done = piped("doctor", env={"PYTHONPATH": str(tmp_path)})
+
+    assert done.returncode == 1
+    assert "broken on purpose" in " ".join(done.stdout.split())
+    assert "→ pip install 'inferpipe[onnx]'" in done.stdout
+    assert "the worker cannot serve here" in done.stdout
+
+
+def test_the_schema_is_json():
+    done = piped("schema")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["properties"]["models"]
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_is_a_script_that_its_shell_reads(shell, tmp_path):
+    done = piped("completion", shell)
+
+    assert done.returncode == 0
+    assert all(name in done.stdout for name in (*COMMANDS, "confidence"))
+    if program := shutil.which(shell):
+        script = tmp_path / "script"
+        script.write_text(done.stdout)
+        subprocess.run([program, "-n", str(script)], check=True, timeout=60)
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        (["inferpipe", "do"], "doctor"),
+        (["inferpipe", "detect", "--conf"], "--confidence"),
+        (["inferpipe", "detect", "--runtime", "onnx"], "onnxruntime"),
+        (["inferpipe", "completion", "z"], "zsh"),
+    ],
+)
+def test_what_bash_offers(words, offered):
+    script = SCRIPTS["bash"](described(build_parser()))
+    typed = " ".join(words)
+    ask = f"COMP_WORDS=({typed}); COMP_CWORD={len(words) - 1}; _inferpipe; echo ${{COMPREPLY[*]}}"
+    done = subprocess.run(
+        ["bash", "-c", script + ask], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout.split() == [offered]
+
+
+def test_a_reader_that_has_seen_enough(tmp_path):
+    process = subprocess.Popen(
+        [*COMMAND, "detect", str(SCENES)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=ENVIRONMENT,
+    )
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.stdout.close()
+    assert process.stderr is not None
+    told = process.stderr.read()
+    process.stderr.close()
+    assert process.wait(60) == 141
+    assert told == b""
+
+
+def test_the_demo(tmp_path):
+    done = piped("demo", "--out", tmp_path)
+
+    assert done.returncode == 0, done.stderr
+    assert "from the cache" in done.stdout
+    assert len(list(tmp_path.glob("*.jpg"))) == len(list(SCENES.glob("*.jpg")))

@@ -1,0 +1,124 @@
+"""`python -m worker detect`: a model of yours on pictures of yours."""
+
+import argparse
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from models import DEFAULT_MODEL
+from worker.cli.chosen_model import handshake, request_options, serving_slot
+from worker.cli.failures import STATUS_FAILED, STATUS_OK
+from worker.cli.hosting import hosted
+from worker.cli.pictures import PictureFile, find
+from worker.cli.progress import Progress
+from worker.cli.terminal import STDERR, STDOUT, note, printable, wrapped
+from worker.client import Answer
+
+if TYPE_CHECKING:
+    from worker.cli.detecting import Outcome
+
+_MOST_IN_FLIGHT = 256
+"""The worker's own limit of requests that are not yet answered."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what to look at, with which model, and where the results go."""
+    parser.add_argument(
+        "pictures", nargs="+", metavar="IMAGE|FOLDER|GLOB", help="JPEG, PNG or WebP files, or where they are"
+    )
+    model = parser.add_argument_group("the model")
+    model.add_argument("--model", metavar="M", default=str(DEFAULT_MODEL), help="file (the project's own)")
+    model.add_argument("--runtime", metavar="R", default="auto", help="(auto: by the kind of the file)")
+    model.add_argument("--device", metavar="D", help="cpu, cuda, … (the runtime's default)")
+    model.add_argument("--postprocessor", metavar="P", help="yolo (default), yolov8, …, raw")
+    model.add_argument("--labels", metavar="FILE", type=Path, help="class names: one a line, or JSON")
+    found = parser.add_argument_group("what is reported")
+    found.add_argument("--confidence", metavar="C", type=_fraction, help="lowest score, 0 to 1 (0.25)")
+    found.add_argument("--classes", metavar="A,B", help="these alone, by name or number")
+    output = parser.add_argument_group("where it goes")
+    output.add_argument("--out", metavar="DIR", type=Path, help="write copies with boxes drawn in")
+    output.add_argument(
+        "--json", action="store_true", help="JSON lines, one a picture (default where stdout is no terminal)"
+    )
+    output.add_argument(
+        "--in-flight", metavar="N", type=_count, default=4, help="pictures sent ahead (%(default)s)"
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Detect, and report; 0 where every picture was answered."""
+    return asyncio.run(_run(arguments))
+
+
+async def _run(arguments: argparse.Namespace) -> int:
+    # Needs OpenCV, which help does not; where it is missing, that shows before a worker is spawned in vain.
+    from worker.cli.annotations import AnnotatedCopies  # noqa: PLC0415
+    from worker.cli.detecting import Detector, refusals  # noqa: PLC0415
+
+    found = find(arguments.pictures)
+    files = [one.path for one in found if isinstance(one, PictureFile)]
+    config = handshake(arguments)
+    copies = AnnotatedCopies(arguments.out, files) if arguments.out else None
+    if not files:
+        return await _report(arguments, refusals(found), len(found))
+    progress = Progress()
+    progress.status(f"loading {Path(arguments.model).name} …")
+    try:
+        async with hosted(config, debug=arguments.debug) as worker:
+            progress.clear()
+            slot = serving_slot(arguments.model, worker.ready)
+            _introduce(slot, arguments)
+            detector = Detector(worker, request_options(arguments, slot["labels"]), copies)
+            return await _report(arguments, detector.outcomes(found, arguments.in_flight), len(found))
+    finally:
+        progress.clear()
+
+
+async def _report(arguments: argparse.Namespace, outcomes: "AsyncIterator[Outcome]", total: int) -> int:
+    """Tell of every outcome, and return the exit status."""
+    from worker.cli.reports import JsonLines, SummaryTable, failure_line  # noqa: PLC0415 - as above
+
+    report = JsonLines() if arguments.json or not STDOUT.stream.isatty() else SummaryTable()
+    progress, done, failed = Progress(), 0, 0
+    async for outcome in outcomes:
+        done, failed = done + 1, failed + outcome.failed
+        progress.clear()
+        if outcome.failed:
+            print(failure_line(outcome), file=sys.stderr)
+        report.add(outcome)
+        progress.advance(done, total, outcome.name)
+    progress.clear()
+    report.finish()
+    if arguments.out and done > failed:
+        print(wrapped(f"copies with boxes are in {printable(arguments.out)}/", 0), file=sys.stderr)
+    return STATUS_FAILED if failed else STATUS_OK
+
+
+def _introduce(slot: Answer, arguments: argparse.Namespace) -> None:
+    """Say to a person what serves, and to everybody what is not as it was asked for."""
+    name = Path(arguments.model).name
+    if fallback := slot.get("deviceFallback"):
+        note(f"{name} runs on {slot['device']}: {fallback}")
+    if STDERR.is_terminal:
+        loaded = f"{name} is loaded: {slot['runtime']} on {slot['device']}, {slot['loadMs']:.0f} ms"
+        print(STDERR.dim(loaded), file=sys.stderr)
+    if arguments.out and slot["postprocessor"] == "raw":
+        note("raw tensors: there is nothing to draw for --out")
+
+
+def _fraction(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"expected a number from 0 to 1, got {text!r}")
+    return value
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= _MOST_IN_FLIGHT:
+        raise argparse.ArgumentTypeError(f"expected a number from 1 to {_MOST_IN_FLIGHT}, got {text!r}")
+    return int(text)
