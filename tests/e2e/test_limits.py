@@ -37,14 +37,15 @@ def codes(answers) -> list[str | None]:
 
 
 @pytest.mark.parametrize("limits", [{"maxInFlight": 2}, {"maxInFlight": 1}, {"maxInFlightBytes": 1500}])
-def test_wait_answers_all_in_the_end_and_keeps_the_order(spawn, limits):
+def test_wait_answers_all_in_the_end(spawn, limits):
     host = spawn(config(sleeper(20), **limits))
     requests = [host.packet(INFER_RAW, any_raw()) for _ in range(12)]
     host.send(b"".join(data for _, data in requests))
 
     ids = [request_id for request_id, _ in requests]
     assert codes(map(host.answer, ids)) == [None] * 12
-    assert [request_id for request_id in host.received if request_id in ids] == ids
+    if limits == {"maxInFlight": 1}:  # of several in flight, any may be prepared first
+        assert [request_id for request_id in host.received if request_id in ids] == ids
     assert host.ready["limits"].items() >= limits.items()
 
 
