@@ -24,7 +24,7 @@ from worker.config import Limits, ModelConfig, WorkerConfig
 from worker.config_schema import keys_of
 
 ROOT = Path(__file__).resolve().parents[2]
-FOLDERS = ("bench", "docs", "tests")
+FOLDERS = ("bench", "docs", "hosts", "models", "tests", "tools")
 DOCUMENTS = sorted(chain(ROOT.glob("*.md"), *(ROOT.glob(f"{folder}/**/*.md") for folder in FOLDERS)))
 
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
