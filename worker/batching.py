@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from worker.config import BatchMode, WorkerConfig
-from worker.model_queue import Group, ModelQueue
-from worker.requests import Item
+from worker.model_queue import ModelQueue
+from worker.requests import Group, Item
 
 ADAPTIVE_BATCH = 8
 """Most items of an adaptive batch by default: beyond it latency grows and throughput hardly."""

@@ -25,9 +25,8 @@ from runtimes.spec import DYNAMIC, Layout, ModelDescription, TensorKind, TensorS
 from worker.batching import batch_limit
 from worker.config import BatchMode, ModelConfig, WorkerConfig
 from worker.errors import Failure
-from worker.model_queue import Group
 from worker.pipeline import ModelPipeline, ModelPlan, Stages
-from worker.requests import Item, ItemOptions, Timings
+from worker.requests import Group, Item, ItemOptions, Timings
 from worker.sources import PacketSource
 
 log = logging.getLogger(__name__)

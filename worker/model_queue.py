@@ -8,20 +8,8 @@ is one predict call.
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 
-from worker.requests import Item, Stage
-
-
-@dataclass(slots=True, eq=False)
-class Group:
-    """Items that go through one predict call."""
-
-    items: list[Item]
-    open: bool = False
-    """More items may still join."""
-    unprepared: int = 0
-    begun: bool = False
+from worker.requests import Group, Item, Stage
 
 
 class ModelQueue:

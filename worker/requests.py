@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
@@ -14,10 +14,15 @@ from postprocessors.results import Result
 from preprocess.frame import Box, Prepared
 from preprocess.options import DecodeOptions
 from worker.errors import Failure
+from worker.sources import Source
 
-if TYPE_CHECKING:
-    from worker.model_queue import Group, ModelQueue
-    from worker.sources import Source
+
+class WithdrawsItems(Protocol):
+    """The queue that an item waits in, as far as its request knows it."""
+
+    def withdraw(self, item: "Item") -> bool:
+        """Take an item out that has not reached predict; False where it is too late."""
+        ...
 
 
 @dataclass(slots=True, eq=False)
@@ -30,7 +35,7 @@ class Request:
     booked_bytes: int | None
     """Payload bytes that count against the limits; None for a command, which does not count."""
     answered: bool = False
-    work: "tuple[ModelQueue, Sequence[Item]] | None" = None
+    work: "tuple[WithdrawsItems, Sequence[Item]] | None" = None
     """What it became, once a model has it."""
     timer: asyncio.TimerHandle | None = None
     """Fires at its deadline."""
@@ -82,7 +87,7 @@ class Timings:
 class Item:
     """One picture on its way through one model."""
 
-    source: "Source"
+    source: Source
     key: PreparedKey
     """Of its tensor in the frame cache."""
     options: ItemOptions
@@ -101,3 +106,14 @@ class Item:
         """The prepared tensor; only asked for once it is there."""
         assert self.prepared is not None
         return self.prepared.tensor
+
+
+@dataclass(slots=True, eq=False)
+class Group:
+    """Items that go through one predict call."""
+
+    items: list[Item]
+    open: bool = False
+    """More items may still join."""
+    unprepared: int = 0
+    begun: bool = False

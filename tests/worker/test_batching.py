@@ -7,7 +7,7 @@ import pytest
 
 from worker.batching import WindowAccumulator, batch_limit, make_accumulator
 from worker.config import BatchMode, WorkerConfig
-from worker.model_queue import Group
+from worker.requests import Group
 
 
 class Queue:

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from worker.model_queue import Group, ModelQueue
-from worker.requests import Item, Stage, Timings
+from worker.model_queue import ModelQueue
+from worker.requests import Group, Item, Stage, Timings
 
 TENSOR: Any = object()
 
