@@ -229,6 +229,3 @@ _CONVERTERS: dict[str, Callable[[Picture, PrepareOptions, BufferPool], NDArray[A
     "float32": _to_float,
 }
 """By dtype of the tensor."""
-
-SUPPORTED_DTYPES = frozenset(_CONVERTERS)
-"""What a slot's image input may be of; anything else is refused when the model is loaded."""

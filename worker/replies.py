@@ -3,7 +3,7 @@
 import threading
 from typing import Any, Protocol
 
-from msgspec import json
+from msgspec import Raw, json
 
 from postprocessors.results import Result, fields_of
 from protocol.errors import ErrorCode
@@ -67,7 +67,8 @@ class BatchReply:
         self._completions = completions
         self._lock = threading.Lock()
         self._missing = count
-        self._results: list[dict[str, Any]] = [{}] * count
+        self._results = [Raw()] * count
+        """Encoded as they come: what cannot be encoded fails its item, and not the whole batch."""
         self._failures: list[Failure] = []
 
     def succeed(self, item: Item, result: Result) -> None:
@@ -78,8 +79,9 @@ class BatchReply:
         self._put(item.index, self._shapes.item(failure))
 
     def _put(self, index: int, fields: dict[str, Any]) -> None:
+        encoded = Raw(_encode(fields))
         with self._lock:
-            self._results[index] = fields
+            self._results[index] = encoded
             self._missing -= 1
             if self._missing:
                 return

@@ -20,5 +20,3 @@ HANDLERS: dict[type[Any], Callable[[Service, Request, Any], None]] = {
     InferCached: handle_cached,
 }
 """Message type → what takes it up, on the event loop, without waiting."""
-
-DATA_HANDLERS = {kind for kind in HANDLERS if kind is not Command}
