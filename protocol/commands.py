@@ -1,7 +1,8 @@
 """The JSON commands of COMMAND packets: a table from `cmd` to a frozen struct."""
 
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from functools import partial
+from typing import Any, Literal, TypeAlias, get_args
 
 import msgspec
 
@@ -11,6 +12,14 @@ from protocol.json_values import decode_object, lenient_int, shown
 _MAX_INDEX = 255
 """A slot's index is one byte in data requests."""
 _MAX_U32 = 0xFFFF_FFFF
+_MAX_FILE_BYTES = 2**63 - 1
+"""Longest file that an operating system knows."""
+
+MAX_WARMUP_RUNS = 1_000
+"""Upper end of `runs`: minutes of a slow model."""
+
+MetricsFormat: TypeAlias = Literal["json", "prometheus"]
+_METRICS_FORMATS = get_args(MetricsFormat)
 
 
 class _Command(msgspec.Struct, frozen=True, rename="camel", tag_field="cmd"):
@@ -60,18 +69,76 @@ class Drain(_Command, frozen=True, tag="drain"):
     """Take no more data requests, and answer when the last one is done."""
 
 
+class Cancel(_Command, frozen=True, tag="cancel"):
+    """Let go of the data requests under an id, as far as they have not reached predict."""
+
+    request_id: int
+    """Of the requests that are meant, not the command's own."""
+
+
+class Warmup(_Command, frozen=True, tag="warmup"):
+    """Run blank pictures through a slot."""
+
+    index: int
+    """0 to 255."""
+    runs: int = 1
+    """1 to MAX_WARMUP_RUNS."""
+
+
+class Metrics(_Command, frozen=True, tag="metrics"):
+    """Tell what was counted and measured."""
+
+    format: MetricsFormat = "json"
+
+
+class RegionAttach(_Command, frozen=True, tag="region_attach"):
+    """Make a file's memory known under an id."""
+
+    region_id: int
+    path: str
+    """Not empty, without NUL."""
+    size: int
+    """Bytes of the region, from the start of the file; at least 1."""
+    trusted: bool = False
+    """Map it in place whatever it is: the host vouches that it never shrinks."""
+
+
+class RegionDetach(_Command, frozen=True, tag="region_detach"):
+    """Forget a region for what comes after; answered when its last user is done."""
+
+    region_id: int
+
+
 class UnknownCommand(msgspec.Struct, frozen=True):
     """A `cmd` that this version does not serve."""
 
     name: str
 
 
-CommandRequest: TypeAlias = Load | Replace | Unload | Status | UncacheFrame | Ping | Drain | UnknownCommand
+_Known: TypeAlias = (
+    Load
+    | Replace
+    | Unload
+    | Status
+    | UncacheFrame
+    | Ping
+    | Drain
+    | Cancel
+    | Warmup
+    | Metrics
+    | RegionAttach
+    | RegionDetach
+)
+CommandRequest: TypeAlias = _Known | UnknownCommand
 
-COMMANDS: dict[str, type[CommandRequest]] = {
-    str(cls.__struct_config__.tag): cls for cls in (Load, Replace, Unload, Status, UncacheFrame, Ping, Drain)
-}
+COMMANDS: dict[str, type[_Known]] = {str(cls.__struct_config__.tag): cls for cls in get_args(_Known)}
 """`cmd` to its struct."""
+
+_DEFAULTS: dict[str, dict[str, object]] = {
+    name: dict(zip(reversed(cls.__struct_encode_fields__), reversed(cls.__struct_defaults__), strict=False))
+    for name, cls in COMMANDS.items()
+}
+"""Of each command, its optional fields by their names on the wire; they stand last in the structs."""
 
 
 def parse_command(body: bytes) -> CommandRequest:
@@ -105,6 +172,9 @@ def encode_command(command: CommandRequest) -> bytes:
 
 def _field(command: str, fields: dict[str, Any], name: str) -> object:
     """One field, checked; WireError names the command and the field."""
+    defaults = _DEFAULTS[command]
+    if name in defaults and fields.get(name) is None:
+        return defaults[name]
     if name not in fields:
         raise bad_request(f'{command}: "{name}" is missing')
     try:
@@ -113,18 +183,10 @@ def _field(command: str, fields: dict[str, Any], name: str) -> object:
         raise bad_request(f'{command}: "{name}": {error}') from error
 
 
-def _index(value: object) -> int:
-    return _within(value, _MAX_INDEX)
-
-
-def _u32(value: object) -> int:
-    return _within(value, _MAX_U32)
-
-
-def _within(value: object, most: int) -> int:
+def _within(least: int, most: int, value: object) -> int:
     number = lenient_int(value)
-    if not 0 <= number <= most:
-        raise ValueError(f"must be 0 to {most}, got {shown(value)}")
+    if not least <= number <= most:
+        raise ValueError(f"must be {least} to {most}, got {shown(value)}")
     return number
 
 
@@ -134,5 +196,36 @@ def _config(value: object) -> dict[str, Any]:
     return value
 
 
-_FIELDS: dict[str, Callable[[object], object]] = {"index": _index, "config": _config, "frameId": _u32}
+def _path(value: object) -> str:
+    if not isinstance(value, str) or not value or "\0" in value:
+        raise ValueError(f"must be a string that is not empty and has no NUL, got {shown(value)}")
+    return value
+
+
+def _bool(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError(f"must be true or false, got {shown(value)}")
+    return value
+
+
+def _metrics_format(value: object) -> object:
+    if value not in _METRICS_FORMATS:
+        raise ValueError(f'must be "json" or "prometheus", got {shown(value)}')
+    return value
+
+
+_u32 = partial(_within, 0, _MAX_U32)
+
+_FIELDS: dict[str, Callable[[object], object]] = {
+    "index": partial(_within, 0, _MAX_INDEX),
+    "config": _config,
+    "frameId": _u32,
+    "requestId": _u32,
+    "runs": partial(_within, 1, MAX_WARMUP_RUNS),
+    "format": _metrics_format,
+    "regionId": _u32,
+    "path": _path,
+    "size": partial(_within, 1, _MAX_FILE_BYTES),
+    "trusted": _bool,
+}
 """Field name on the wire to what reads it; a field means the same in every command."""

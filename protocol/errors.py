@@ -35,7 +35,7 @@ JPEG_DECODE_PREFIX = "jpeg decode failed: "
 RAW_WRAP_PREFIX = "raw wrap failed: "
 CACHE_WRAP_PREFIX = "cache_frame wrap failed: "
 TRUNCATED_HEADER = "truncated {} header"
-"""Takes the request's lower-case name: infer_raw, infer_batch, cache_frame, infer_cached."""
+"""Takes the request's lower-case name: infer_raw, infer_batch, cache_frame, infer_cached, infer_shared."""
 
 TRUNCATED_BATCH_ITEM_HEADER = "truncated batch item header"
 TRUNCATED_BATCH_ITEM_PAYLOAD = "truncated batch item payload"
@@ -48,6 +48,7 @@ MODEL_NOT_LOADED = "Model {} not loaded"
 CACHED_MODEL_NOT_LOADED = "model {} not loaded"
 """What INFER_CACHED says; the others write it with a capital."""
 FRAME_NOT_CACHED = "frame {} not in cache"
+REGION_NOT_ATTACHED = "region {} is not attached"
 
 
 class FramingLost(Exception):  # noqa: N818  a state of the stream, named as the protocol names it

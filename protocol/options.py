@@ -12,6 +12,9 @@ from protocol.json_values import decode_object, nearest, shown
 MAX_DETECTIONS = 10_000
 """Upper end of `maxDetections`: some 1 MB of answer."""
 
+MAX_SOURCE_CHARACTERS = 255
+"""Longest `source`: a camera's name, perhaps with a path."""
+
 _SHOWN_CHARACTERS = 160
 """How much of a reason is told: it may repeat what the host wrote."""
 
@@ -48,6 +51,16 @@ class RequestOptions(
     """The matrix of NV12 and I420 pictures."""
     deadline_ms: Annotated[float, msgspec.Meta(gt=0)] | None = None
     """Milliseconds from arrival; passed before predict starts, the request fails."""
+    priority: Literal["high", "normal", "low"] = "normal"
+    """What waits for one slot goes by priority, strictly."""
+    source: Annotated[str, msgspec.Meta(max_length=MAX_SOURCE_CHARACTERS)] | None = None
+    """Which camera it is from: sources take turns. "" is a name like any other; None: the unnamed one."""
+    supersede: bool = False
+    """Older requests of its source and model that have not reached predict are `superseded`."""
+    batch_hint: Annotated[int, msgspec.Meta(ge=1, le=0xFFFF)] | None = None
+    """So many requests for this model are coming, this one among them; None: no hint."""
+    batch_hint_ms: Annotated[float, msgspec.Meta(gt=0, le=60_000)] = 20.0
+    """Milliseconds for which `batch_hint` holds its requests back at most."""
 
 
 NO_OPTIONS = RequestOptions()
@@ -56,7 +69,7 @@ NO_OPTIONS = RequestOptions()
 OPTION_NAMES: tuple[str, ...] = RequestOptions.__struct_encode_fields__
 """camelCase, as on the wire."""
 
-_WHOLE_NUMBERS = ("roi", "maxDetections", "classes")
+_WHOLE_NUMBERS = ("roi", "maxDetections", "classes", "batchHint")
 """Options of integers. Hosts whose only number is a float may write 8.0."""
 
 

@@ -1,8 +1,11 @@
-"""What the payloads of data requests have in common: heads, options prefix, the place of a frame_id."""
+"""What the payloads of data requests have in common: heads, options prefix, the place of a frame_id.
+
+Also what the messages themselves are made of: `Packet`, and the `Envelope` that each is decoded from.
+"""
 
 import struct
 from enum import IntEnum
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import msgspec
 
@@ -21,6 +24,7 @@ class MessageType(IntEnum):
     INFER_BATCH = 0x03
     CACHE_FRAME = 0x04
     INFER_CACHED = 0x05
+    INFER_SHARED = 0x06
 
 
 OPTIONS_FLAG = 0x80
@@ -30,6 +34,18 @@ Parts: TypeAlias = list[bytes | memoryview]
 """A packet in pieces, the head first, to be written one after another."""
 
 _FRAME_ID = struct.Struct("<I")
+
+
+class _HasParts(Protocol):
+    def encode_parts(self) -> Parts: ...
+
+
+class Packet(msgspec.Struct, frozen=True, gc=False):
+    """What comes as one packet: the base of every message."""
+
+    def encode(self: _HasParts) -> bytes:
+        """The packet whole."""
+        return b"".join(self.encode_parts())
 
 
 class Envelope(msgspec.Struct, frozen=True, gc=False):

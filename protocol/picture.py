@@ -1,4 +1,4 @@
-"""`Picture`: the pixels in a request, checked against what its header says."""
+"""`Picture` and `SharedPicture`: pixels in a request or in shared memory, checked against their header."""
 
 import msgspec
 
@@ -18,6 +18,17 @@ class Picture(msgspec.Struct, frozen=True, gc=False):
     """A raw format: exactly its pixels. ENCODED: the whole file."""
 
 
+class SharedPicture(msgspec.Struct, frozen=True, gc=False):
+    """A picture that lies in a region: what there is to know of it without looking."""
+
+    width: int
+    """Pixels; may be 0 for ENCODED."""
+    height: int
+    format: PixelFormat
+    size: int
+    """Bytes that it takes in the region. A raw format: exactly its pixels. ENCODED: the whole file."""
+
+
 def wrap_picture(width: int, height: int, format_byte: int, data: memoryview, strict: bool) -> Picture:
     """Check a picture's header against its bytes.
 
@@ -31,19 +42,42 @@ def wrap_picture(width: int, height: int, format_byte: int, data: memoryview, st
     Raises:
         ValueError: the reason, to be put behind the request's own prefix.
     """
+    pixel_format, size = _checked(width, height, format_byte, len(data), strict)
+    return Picture(width, height, pixel_format, data[:size])
+
+
+def describe_picture(width: int, height: int, format_byte: int, size: int, strict: bool) -> SharedPicture:
+    """Check a picture's header against the bytes that its request says there are.
+
+    Args:
+        width: pixels.
+        height: pixels.
+        format_byte: `pixel_format` as it came.
+        size: bytes, as it came.
+        strict: as in wrap_picture.
+
+    Raises:
+        ValueError: as wrap_picture.
+    """
+    pixel_format, taken = _checked(width, height, format_byte, size, strict)
+    return SharedPicture(width, height, pixel_format, taken)
+
+
+def _checked(width: int, height: int, format_byte: int, given: int, strict: bool) -> tuple[PixelFormat, int]:
+    """The format, and how many of the given bytes the picture takes; ValueError where they disagree."""
     pixel_format = _FORMATS.get(format_byte)
     if pixel_format is None:
         raise ValueError(f"unknown pixel format {format_byte}")
     if pixel_format is PixelFormat.ENCODED:
-        if not data:
+        if not given:
             raise ValueError("an encoded picture of no bytes")
-        return Picture(width, height, pixel_format, data)
+        return pixel_format, given
     needed = _pixels_needed(width, height, pixel_format)
-    if len(data) < needed:
-        raise ValueError(f"{width}x{height} {pixel_format.name} needs {needed} bytes, got {len(data)}")
-    if strict and len(data) > needed:
-        raise ValueError(f"{width}x{height} {pixel_format.name} takes {needed} bytes, got {len(data)}")
-    return Picture(width, height, pixel_format, data[:needed])
+    if given < needed:
+        raise ValueError(f"{width}x{height} {pixel_format.name} needs {needed} bytes, got {given}")
+    if strict and given > needed:
+        raise ValueError(f"{width}x{height} {pixel_format.name} takes {needed} bytes, got {given}")
+    return pixel_format, needed
 
 
 def _pixels_needed(width: int, height: int, pixel_format: PixelFormat) -> int:

@@ -6,14 +6,20 @@ import pytest
 
 from protocol.commands import (
     COMMANDS,
+    MAX_WARMUP_RUNS,
+    Cancel,
     Drain,
     Load,
+    Metrics,
     Ping,
+    RegionAttach,
+    RegionDetach,
     Replace,
     Status,
     UncacheFrame,
     UnknownCommand,
     Unload,
+    Warmup,
     encode_command,
     parse_command,
 )
@@ -28,6 +34,11 @@ SAMPLES = [
     UncacheFrame(2**32 - 1),
     Ping(),
     Drain(),
+    Cancel(2**32 - 1),
+    Warmup(3, 20),
+    Metrics("prometheus"),
+    RegionAttach(7, "/dev/shm/frames", 2**63 - 1, trusted=True),
+    RegionDetach(7),
 ]
 
 
@@ -38,7 +49,13 @@ def test_round_trip(command):
 
 def test_every_command_is_tested():
     assert [type(sample) for sample in SAMPLES] == list(COMMANDS.values())
-    assert list(COMMANDS) == ["load", "replace", "unload", "status", "uncache_frame", "ping", "drain"]
+    names = "load replace unload status uncache_frame ping drain"
+    later = "cancel warmup metrics region_attach region_detach"
+    assert list(COMMANDS) == f"{names} {later}".split()
+
+
+def parse(name: str, **fields: object) -> object:
+    return parse_command(json.dumps({"cmd": name, **fields}).encode())
 
 
 @pytest.mark.parametrize(
@@ -75,22 +92,78 @@ MISSING = [
     ("replace", "index"),
     ("unload", "index"),
     ("uncache_frame", "frameId"),
+    ("cancel", "requestId"),
+    ("warmup", "index"),
+    ("region_attach", "regionId"),
+    ("region_attach", "path"),
+    ("region_attach", "size"),
+    ("region_detach", "regionId"),
 ]
 
 
 @pytest.mark.parametrize(("name", "field"), MISSING)
 def test_missing_fields(name, field):
-    fields = {"cmd": name, "index": 1, "config": {}, "frameId": 1}
+    fields = {"cmd": name, "index": 1, "config": {}, "frameId": 1, "requestId": 1}
+    fields |= {"regionId": 1, "path": "/dev/shm/frames", "size": 1}
     del fields[field]
     with pytest.raises(WireError, match=rf'^{name}: "{field}" is missing$'):
         parse_command(json.dumps(fields).encode())
 
 
-@pytest.mark.parametrize("name", ["cancel", "warmup", "metrics", "LOAD", "", "load ", "stream_open"])
+@pytest.mark.parametrize("name", ["stream_open", "stream_close", "LOAD", "", "load ", "regionAttach"])
 def test_unknown_commands_keep_their_name(name):
     command = parse_command(json.dumps({"cmd": name, "index": "nonsense"}).encode())
     assert command == UnknownCommand(name)
     assert parse_command(encode_command(command)) == command
+
+
+OPTIONAL = [
+    ("warmup", {"index": 1}, "runs", Warmup(1, 1)),
+    ("metrics", {}, "format", Metrics("json")),
+    (
+        "region_attach",
+        {"regionId": 1, "path": "x", "size": 9},
+        "trusted",
+        RegionAttach(1, "x", 9, trusted=False),
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "fields", "optional", "expected"), OPTIONAL)
+def test_optional_fields_may_be_absent_or_null(name, fields, optional, expected):
+    assert parse(name, **fields) == expected
+    assert parse(name, **fields, **{optional: None}) == expected
+
+
+UNUSABLE = [
+    ("cancel", "requestId", [-1, 2**32, "x", None, True]),
+    ("warmup", "runs", [0, -1, MAX_WARMUP_RUNS + 1, "x", True, []]),
+    ("warmup", "index", [-1, 256, None]),
+    ("metrics", "format", ["xml", "JSON", "", 1, False, [], {}]),
+    ("region_attach", "regionId", [-1, 2**32, None]),
+    ("region_attach", "path", ["", "a\0b", "\0", None, 1, ["x"]]),
+    ("region_attach", "size", [0, -1, 2**63, 1e30, None, True]),
+    ("region_attach", "trusted", [0, 1, "true", []]),
+    ("region_detach", "regionId", [-1, 2**32, None]),
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "field", "value"), [(name, field, value) for name, field, values in UNUSABLE for value in values]
+)
+def test_an_unusable_field_is_named(name, field, value):
+    fields = {"index": 1, "regionId": 1, "path": "/dev/shm/frames", "size": 1, field: value}
+    with pytest.raises(WireError, match=rf'^{name}: "{field}": ') as caught:
+        parse(name, **fields)
+    assert caught.value.code is ErrorCode.BAD_REQUEST
+    assert caught.value.text.isprintable()
+    assert len(caught.value.text) < 200
+
+
+def test_the_ends_of_the_ranges_are_taken():
+    assert parse("warmup", index=255, runs=MAX_WARMUP_RUNS) == Warmup(255, 1_000)
+    assert parse("region_attach", regionId=0, path="/", size=1.0) == RegionAttach(0, "/", 1)
+    assert parse("cancel", requestId="0") == Cancel(0)
 
 
 NO_COMMANDS = {

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from protocol.commands import CommandRequest, parse_command
+from protocol.commands import COMMANDS, CommandRequest, parse_command
 from protocol.errors import ErrorCode, FramingLost, WireError
 from protocol.framing import ResponseDecoder, encode_request, encode_response
 from protocol.messages import Command, Message
@@ -20,9 +20,19 @@ from protocol.session import Handshake, HandshakeError, read_handshake
 MAX_PACKET_BYTES = 70_000
 
 OPTIONS = st.sampled_from(
-    [b"{}", b'{"iou":0.5}', b'{"iou":5}', b'{"x":1}', b"[", b"", b'{"classes":["\xff"]}']
+    [
+        b"{}",
+        b'{"iou":0.5}',
+        b'{"iou":5}',
+        b'{"x":1}',
+        b"[",
+        b"",
+        b'{"source":"\\n"}',
+        b'{"priority":"\\n"}',
+        b'{"classes":["\xff"]}',
+    ]
 )
-TYPES = st.integers(0, 255) | st.sampled_from([0, 1, 2, 3, 4, 5, 0x81, 0x82, 0x83, 0x84, 0x85])
+TYPES = st.integers(0, 255) | st.sampled_from([0, 1, 2, 3, 4, 5, 6, 0x81, 0x82, 0x83, 0x84, 0x85, 0x86])
 HEADS = st.builds(
     struct.pack,
     st.just("<BIIB"),
@@ -31,9 +41,16 @@ HEADS = st.builds(
     st.integers(0, 4),
     st.integers(0, 8) | st.just(0x7F),
 )
+SHARED = st.builds(
+    struct.pack,
+    st.just("<BIQIIBI"),
+    *(st.integers(0, 3), st.integers(0, 3), st.integers(0, 2**64 - 1), st.integers(0, 4), st.integers(0, 4)),
+    *(st.integers(0, 8) | st.just(0x7F), st.integers(0, 70)),
+)
 PAYLOADS = st.one_of(
     st.binary(max_size=60),
     st.builds(bytes.__add__, HEADS, st.binary(max_size=60)),
+    st.builds(bytes.__add__, SHARED, st.binary(max_size=3)),
     st.builds(lambda text, rest: struct.pack("<H", len(text)) + text + rest, OPTIONS, st.binary(max_size=40)),
     st.builds(bytes.__mul__, st.binary(min_size=1, max_size=4), st.integers(8_000, 20_000)),
 )
@@ -75,6 +92,11 @@ def test_each_packet_gets_one_result(decode, packets):
     assert [result.request_id for result in results] == ids
 
 
+KEYS = [
+    *(b'"index"', b'"frameId"', b'"requestId"', b'"runs"', b'"format"'),
+    *(b'"regionId"', b'"path"', b'"size"', b'"trusted"'),
+]
+
 JSON_LIKE = st.one_of(
     st.binary(max_size=60),
     st.text(max_size=30).map(lambda text: text.encode("utf-8", "replace")),
@@ -86,7 +108,10 @@ JSON_LIKE = st.one_of(
             st.lists(inner, max_size=3).map(lambda items: b"[" + b",".join(items) + b"]")
             | st.dictionaries(
                 st.sampled_from(
-                    [b'"cmd"', b'"index"', b'"config"', b'"frameId"', b'"iou"', b'"roi"', b'"\\u0000"']
+                    [
+                        *(b'"cmd"', b'"index"', b'"config"', b'"frameId"', b'"iou"', b'"roi"', b'"\\u0000"'),
+                        *(b'"priority"', b'"source"', b'"supersede"', b'"batchHint"', b'"batchHintMs"'),
+                    ]
                 ),
                 inner,
                 max_size=4,
@@ -99,11 +124,24 @@ JSON_LIKE = st.one_of(
     ),
     st.builds(
         lambda name, value: (
-            b'{"cmd":"' + name + b'","index":' + value + b',"frameId":' + value + b',"config":{}}'
+            b'{"cmd":"' + name + b'",' + b"".join(key + b":" + value + b"," for key in KEYS) + b'"config":{}}'
         ),
-        st.sampled_from([b"load", b"unload", b"uncache_frame", b"ping", b"x"]),
+        st.sampled_from([*(name.encode() for name in COMMANDS), b"x"]),
         st.sampled_from(
-            [b"1", b"-1", b"256", b'"7"', b'"x"', b"true", b"null", b"1" * 400, b"1e300", b"[1]"]
+            [
+                b"1",
+                b"-1",
+                b"256",
+                b'"7"',
+                b'"x"',
+                b'""',
+                b'"\\u0000"',
+                b"true",
+                b"null",
+                b"1" * 400,
+                b"1e300",
+                b"[1]",
+            ]
         ),
     ),
 )

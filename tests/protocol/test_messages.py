@@ -18,11 +18,12 @@ from protocol.messages import (
     InferCached,
     InferJpeg,
     InferRaw,
+    InferShared,
     MessageType,
     decode_message,
 )
 from protocol.options import MAX_DETECTIONS, NO_OPTIONS, RequestOptions
-from protocol.picture import Picture
+from protocol.picture import Picture, SharedPicture
 from protocol.pixel_format import SUBSAMPLED, PixelFormat, pixel_bytes
 
 U8, U32 = st.integers(0, 255), st.integers(0, 2**32 - 1)
@@ -37,6 +38,11 @@ OPTIONS = st.just(NO_OPTIONS) | st.builds(
     exif=st.booleans(),
     color_space=st.sampled_from(["bt601", "bt709"]),
     deadline_ms=st.none() | st.floats(0, 1e9, exclude_min=True),
+    priority=st.sampled_from(["high", "normal", "low"]),
+    source=st.none() | st.text(max_size=5),
+    supersede=st.booleans(),
+    batch_hint=st.none() | st.integers(1, 65535),
+    batch_hint_ms=st.floats(0, 60_000, exclude_min=True),
 )
 
 
@@ -53,6 +59,10 @@ def pictures(draw: Any) -> Picture:
     return Picture(width, height, pixel_format, memoryview(draw(st.binary(min_size=size, max_size=size))))
 
 
+def shared(picture: Picture) -> SharedPicture:
+    return SharedPicture(picture.width, picture.height, picture.format, len(picture.data))
+
+
 MESSAGES = st.one_of(
     st.builds(Command, U32, st.binary(max_size=30)),
     st.builds(InferJpeg, U32, U8, st.binary(max_size=30).map(memoryview), OPTIONS),
@@ -60,6 +70,7 @@ MESSAGES = st.one_of(
     st.builds(InferBatch, U32, U8, st.lists(pictures(), max_size=4).map(tuple), OPTIONS),
     st.builds(CacheFrame, U32, U32, pictures(), OPTIONS),
     st.builds(InferCached, U32, U8, U32, OPTIONS),
+    st.builds(InferShared, U32, U8, U32, st.integers(0, 2**64 - 1), pictures().map(shared), OPTIONS),
 )
 
 
@@ -78,16 +89,19 @@ def test_round_trip(decode, messages, strict):
 
 
 GRAY = Picture(3, 2, PixelFormat.GRAY, memoryview(b"abcdef"))
+IN_REGION = SharedPicture(3, 2, PixelFormat.GRAY, 6)
 OPTED = RequestOptions(iou=0.5)
 SAMPLES = {
     "raw": (InferRaw(1, 2, GRAY), 16),
     "batch": (InferBatch(1, 2, (GRAY, GRAY)), 40),
     "cache": (CacheFrame(1, 2, GRAY), 19),
     "cached": (InferCached(1, 2, 3), 5),
+    "shared": (InferShared(1, 2, 3, 4, IN_REGION), 26),
     "raw, options": (InferRaw(1, 2, GRAY, OPTED), 16),
     "batch, options": (InferBatch(1, 2, (GRAY, GRAY), OPTED), 40),
     "cache, options": (CacheFrame(1, 2, GRAY, OPTED), 19),
     "cached, options": (InferCached(1, 2, 3, OPTED), 5),
+    "shared, options": (InferShared(1, 2, 3, 4, IN_REGION, OPTED), 26),
     "jpeg, options": (InferJpeg(1, 2, memoryview(b""), OPTED), 1),
 }
 """Messages, and how many bytes their payload has behind the options."""
@@ -127,26 +141,54 @@ def test_raw_pictures_are_cut_to_their_pixels_without_a_copy():
     assert message.picture.data.obj is payload
 
 
+def in_packet(*header: int) -> InferRaw:
+    return InferRaw(1, 2, Picture(*header, memoryview(b"abc")))
+
+
+def in_region(*header: int) -> InferShared:
+    return InferShared(1, 2, 3, 4, SharedPicture(*header, 3))
+
+
+BOTH_KINDS = pytest.mark.parametrize("make", [in_packet, in_region])
+"""Three bytes for a picture of any header, in a packet and in a region: the same checks hold."""
+
+
+@BOTH_KINDS
 @pytest.mark.parametrize("value", sorted(set(range(256)) - set(PixelFormat)))
-def test_every_unknown_pixel_format(value):
-    payload = InferRaw(1, 2, Picture(3, 2, value, GRAY.data)).encode()[9:]
+def test_every_unknown_pixel_format(value, make):
+    packet = make(1, 1, value).encode()
     with pytest.raises(WireError, match=rf"^raw wrap failed: unknown pixel format {value}$"):
-        decode_message(MessageType.INFER_RAW, 1, payload, strict=False)
+        decode_message(packet[8], 1, packet[9:], strict=False)
 
 
+@BOTH_KINDS
 @pytest.mark.parametrize("strict", [False, True])
 @pytest.mark.parametrize("pixel_format", sorted(set(PixelFormat) - {PixelFormat.ENCODED}))
 @pytest.mark.parametrize(("width", "height"), [(0, 0), (0, 2), (2, 0), (2**32 - 2, 2**32 - 2), (2, 4)])
-def test_sizes_that_the_bytes_do_not_fill(pixel_format, width, height, strict):
-    payload = InferRaw(1, 2, Picture(width, height, pixel_format, memoryview(b"abc"))).encode()[9:]
+def test_sizes_that_the_bytes_do_not_fill(pixel_format, width, height, strict, make):
+    packet = make(width, height, pixel_format).encode()
     with pytest.raises(WireError, match=r"^raw wrap failed: ") as caught:
-        decode_message(MessageType.INFER_RAW, 1, payload, strict)
+        decode_message(packet[8], 1, packet[9:], strict)
     assert caught.value.payload_fault
+
+
+def test_a_picture_in_a_region_takes_no_more_than_its_pixels():
+    packet = InferShared(1, 2, 3, 4, SharedPicture(3, 2, PixelFormat.GRAY, 4096)).encode()
+    assert decode_message(packet[8], 1, packet[9:], strict=False).picture == IN_REGION
+    with pytest.raises(WireError, match=r"^raw wrap failed: 3x2 GRAY takes 6 bytes, got 4096$") as caught:
+        decode_message(packet[8], 1, packet[9:], strict=True)
+    assert caught.value.payload_fault
+
+
+def test_an_encoded_picture_in_a_region_is_the_whole_file():
+    message = in_region(0, 0, PixelFormat.ENCODED)
+    packet = message.encode()
+    assert decode_message(packet[8], 1, packet[9:], strict=True).picture == message.picture
 
 
 def test_types_are_served_with_options_but_for_commands():
     assert set(MESSAGE_TYPES) == set(MessageType)
-    assert {kind for kind in SERVED_TYPES if kind & OPTIONS_FLAG} == {0x81, 0x82, 0x83, 0x84, 0x85}
+    assert {kind for kind in SERVED_TYPES if kind & OPTIONS_FLAG} == {0x81, 0x82, 0x83, 0x84, 0x85, 0x86}
     for kind, message_class in MESSAGE_TYPES.items():
         assert kind == message_class.TYPE
 

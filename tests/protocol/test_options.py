@@ -5,11 +5,21 @@ import json
 import pytest
 
 from protocol.errors import ErrorCode, WireError
-from protocol.options import MAX_DETECTIONS, NO_OPTIONS, OPTION_NAMES, RequestOptions, parse_options
+from protocol.options import (
+    MAX_DETECTIONS,
+    MAX_SOURCE_CHARACTERS,
+    NO_OPTIONS,
+    OPTION_NAMES,
+    RequestOptions,
+    parse_options,
+)
 
 
 def test_names_on_the_wire():
-    names = "confidence iou classes maxDetections agnostic roi exif colorSpace deadlineMs"
+    names = (
+        "confidence iou classes maxDetections agnostic roi exif colorSpace deadlineMs "
+        "priority source supersede batchHint batchHintMs"
+    )
     assert tuple(names.split()) == OPTION_NAMES
 
 
@@ -32,6 +42,20 @@ TAKEN = [
     ("deadlineMs", 0.001, "deadline_ms", 0.001),
     ("deadlineMs", 50, "deadline_ms", 50.0),
     ("deadlineMs", None, "deadline_ms", None),
+    ("priority", "high", "priority", "high"),
+    ("priority", "normal", "priority", "normal"),
+    ("priority", "low", "priority", "low"),
+    ("source", "door", "source", "door"),
+    ("source", "", "source", ""),  # a name like any other
+    ("source", "ü" * MAX_SOURCE_CHARACTERS, "source", "ü" * MAX_SOURCE_CHARACTERS),
+    ("source", None, "source", None),
+    ("supersede", True, "supersede", True),
+    ("batchHint", 1, "batch_hint", 1),
+    ("batchHint", 8.0, "batch_hint", 8),
+    ("batchHint", 65535, "batch_hint", 65535),
+    ("batchHint", None, "batch_hint", None),
+    ("batchHintMs", 0.5, "batch_hint_ms", 0.5),
+    ("batchHintMs", 60_000, "batch_hint_ms", 60_000.0),
 ]
 
 
@@ -76,6 +100,27 @@ REFUSED = [
     ("deadlineMs", 0),
     ("deadlineMs", -1),
     ("deadlineMs", "soon"),
+    ("priority", "urgent"),
+    ("priority", "High"),
+    ("priority", 1),
+    ("priority", None),
+    ("source", 2),
+    ("source", ["door"]),
+    ("source", "x" * (MAX_SOURCE_CHARACTERS + 1)),
+    ("supersede", 1),
+    ("supersede", "yes"),
+    ("supersede", None),
+    ("batchHint", 0),
+    ("batchHint", -1),
+    ("batchHint", 65536),
+    ("batchHint", 1.5),
+    ("batchHint", True),
+    ("batchHint", "8"),
+    ("batchHintMs", 0),
+    ("batchHintMs", -20),
+    ("batchHintMs", 60_000.5),
+    ("batchHintMs", True),
+    ("batchHintMs", None),
 ]
 
 
@@ -96,7 +141,8 @@ def test_every_option_is_tested():
 UNKNOWN = [
     ("confidense", 'unknown option "confidense" (did you mean "confidence"?)'),
     ("max_detections", 'unknown option "max_detections" (did you mean "maxDetections"?)'),
-    ("priority", 'unknown option "priority"'),
+    ("batch_hint", 'unknown option "batch_hint" (did you mean "batchHint"?)'),
+    ("vectorFormat", 'unknown option "vectorFormat"'),
     ("qqq", 'unknown option "qqq"'),
     ("", 'unknown option ""'),
     ("a\nb", r'unknown option "a\nb"'),
@@ -135,3 +181,10 @@ def test_no_options():
     assert parse_options(b"{}") == NO_OPTIONS
     assert NO_OPTIONS.iou == 0.45
     assert NO_OPTIONS.max_detections == 300
+    assert (NO_OPTIONS.priority, NO_OPTIONS.source, NO_OPTIONS.supersede) == ("normal", None, False)
+    assert (NO_OPTIONS.batch_hint, NO_OPTIONS.batch_hint_ms) == (None, 20.0)
+
+
+def test_the_unnamed_source_is_no_source_of_that_name():
+    assert parse_options(b'{"source":""}') != NO_OPTIONS
+    assert parse_options(b'{"source":null}') == NO_OPTIONS

@@ -10,9 +10,9 @@ from protocol import errors
 from protocol.commands import COMMANDS, UnknownCommand, encode_command, parse_command
 from protocol.framing import ResponseDecoder, encode_response
 from protocol.messages import MESSAGE_TYPES, Command, MessageType
-from protocol.options import NO_OPTIONS, RequestOptions, parse_options
+from protocol.options import NO_OPTIONS, OPTION_NAMES, RequestOptions, parse_options
 from protocol.packet import RejectedPacket, Verdict
-from protocol.picture import Picture
+from protocol.picture import Picture, SharedPicture
 from protocol.pixel_format import PixelFormat
 
 VECTORS = Path(__file__).parents[1] / "vectors"
@@ -30,9 +30,11 @@ def options_of(fields: dict[str, Any]) -> RequestOptions:
     return parse_options(json.dumps(fields).encode()) if fields else NO_OPTIONS
 
 
-def picture_of(fields: dict[str, Any]) -> Picture:
-    data = memoryview(bytes.fromhex(fields["data"]))
-    return Picture(fields["width"], fields["height"], PixelFormat(fields["format"]), data)
+def picture_of(fields: dict[str, Any]) -> Picture | SharedPicture:
+    size_and_format = fields["width"], fields["height"], PixelFormat(fields["format"])
+    if "size" in fields:
+        return SharedPicture(*size_and_format, fields["size"])
+    return Picture(*size_and_format, memoryview(bytes.fromhex(fields["data"])))
 
 
 BUILDERS = {
@@ -120,13 +122,18 @@ def test_each_pixel_format_has_a_vector():
     assert {picture["format"] for picture in pictures} == set(PixelFormat)
 
 
+def test_each_option_has_a_vector():
+    messages = [row["message"] for row in load("requests.json")]
+    assert {name for message in messages for name in message.get("options", ())} == set(OPTION_NAMES)
+
+
 TEXTS = [
     errors.EMPTY_JPEG,
     errors.RAW_WRAP_PREFIX,
     errors.CACHE_WRAP_PREFIX,
     *(
         errors.TRUNCATED_HEADER.format(kind)
-        for kind in ("infer_raw", "infer_batch", "cache_frame", "infer_cached")
+        for kind in ("infer_raw", "infer_batch", "cache_frame", "infer_cached", "infer_shared")
     ),
     errors.TRUNCATED_BATCH_ITEM_HEADER,
     errors.TRUNCATED_BATCH_ITEM_PAYLOAD,
