@@ -7,3 +7,11 @@ class FrameCacheError(Exception):
 
 class FrameTooLargeError(FrameCacheError):
     """A frame alone is larger than the whole budget."""
+
+
+class RegionError(FrameCacheError):
+    """A shared-memory region cannot be attached, or not be read as a request asks for it."""
+
+
+class RegionUnreachableError(RegionError):
+    """A region is another process's descriptor, and the system lets the worker not open it."""

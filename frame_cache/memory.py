@@ -74,7 +74,10 @@ class CachedFrame:
                 future = self._making[key] = Future()
         if mine:
             self._make(key, make, nbytes_of, future)
-        return future.result()
+            return future.result()
+        shared = future.result()
+        self._cache._note_found(key)
+        return shared
 
     def _make(
         self, key: Hashable, make: Callable[[], Made], nbytes_of: Callable[[Made], int], future: Future[Made]
@@ -122,6 +125,36 @@ class FrameCache:
         self._by_use: OrderedDict[_Holding, None] = OrderedDict()
         """Least recently used first."""
         self._used_bytes = 0
+        self._hits = 0
+        self._misses = 0
+        self._evicted = 0
+        self._tensor_hits = 0
+        self._tensor_misses = 0
+
+    @property
+    def hits(self) -> int:
+        """How often `get` found the frame."""
+        return self._hits
+
+    @property
+    def misses(self) -> int:
+        """How often `get` did not."""
+        return self._misses
+
+    @property
+    def evicted(self) -> int:
+        """How many frames had to go because the budget was full."""
+        return self._evicted
+
+    @property
+    def tensor_hits(self) -> int:
+        """How often a tensor was there, or was being made for somebody else."""
+        return self._tensor_hits
+
+    @property
+    def tensor_misses(self) -> int:
+        """How many tensors had to be made."""
+        return self._tensor_misses
 
     @property
     def used_bytes(self) -> int:
@@ -155,7 +188,10 @@ class FrameCache:
         """Return the frame of an id, which counts as its use."""
         with self._lock:
             entry = self._by_id.get(frame_id)
-            if entry is not None:
+            if entry is None:
+                self._misses += 1
+            else:
+                self._hits += 1
                 self._by_use.move_to_end(self._holdings[entry][None])
             return entry
 
@@ -172,11 +208,18 @@ class FrameCache:
             if holding is None:
                 return None
             self._by_use.move_to_end(holding)
+            self._tensor_hits += isinstance(key, PreparedKey)
             return holding.value
+
+    def _note_found(self, key: Hashable) -> None:
+        """Count what was found while it was being made."""
+        with self._lock:
+            self._tensor_hits += isinstance(key, PreparedKey)
 
     def _keep(self, entry: CachedFrame, key: Hashable, value: Any, nbytes: int) -> None:
         """Keep what was made of a frame, unless the frame is gone or the two do not fit together."""
         with self._lock:
+            self._tensor_misses += isinstance(key, PreparedKey)
             holdings = self._holdings.get(entry)
             if holdings is None or holdings[None].nbytes + nbytes > self._budget_bytes:
                 return
@@ -199,6 +242,7 @@ class FrameCache:
         dropped: list[_Holding] = []
         while self._used_bytes > self._budget_bytes:
             oldest = next(iter(self._by_use))
+            self._evicted += oldest.key is None
             dropped += self._drop(oldest.entry) if oldest.key is None else self._drop_part(oldest)
         return dropped
 
