@@ -20,6 +20,7 @@ from worker.config_readers import ConfigError
 from worker.descriptors import Descriptors
 from worker.errors import SHUTTING_DOWN, Failure, failure_of
 from worker.handlers import HANDLERS
+from worker.handlers.metrics import serve_metrics
 from worker.handshake import check_runtime, ready_fields
 from worker.in_flight import InFlight
 from worker.reader import PacketReader
@@ -135,9 +136,11 @@ class Worker:
         self._decoder.strict = config.protocol >= 3
         self._decoder.max_packet_bytes = config.limits.max_packet_bytes
         self._in_flight.limits = config.limits
-        self._watchdog.also_watched = config.parent_pid
+        if config.parent_pid is not None:
+            self._watchdog.also_watch(config.parent_pid)
         service = Service(config, self._buffers, self._in_flight, self._writer, self._loop, self._started)
         self._service = service
+        warnings += serve_metrics(service)
         request = self._handshake = self._in_flight.open(handshake.request_id, MessageType.COMMAND, 0)
         for index, model in enumerate(config.models):
             service.slots.load(index, model, f"models[{index}]", lambda _: None)

@@ -7,10 +7,21 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from worker.config_keys import key_info
+from worker.config_model import ModelConfig
 from worker.config_readers import ConfigError, Reader
-from worker.config_structs import MEBI, BatchMode, Limits, ModelConfig, Overload, WorkerConfig, key_info
+from worker.config_structs import MEBI, BatchMode, Limits, MetricsConfig, Overload, WorkerConfig
 
-__all__ = ["BatchMode", "Limits", "ModelConfig", "Overload", "WorkerConfig", "parse_model", "parse_worker"]
+__all__ = [
+    "BatchMode",
+    "Limits",
+    "MetricsConfig",
+    "ModelConfig",
+    "Overload",
+    "WorkerConfig",
+    "parse_model",
+    "parse_worker",
+]
 
 _MEMORY_UNKNOWN = 4096 * MEBI
 """What is taken to be there where the system does not tell."""
@@ -29,8 +40,13 @@ def parse_worker(raw: Mapping[str, Any], protocol: int) -> tuple[WorkerConfig, l
     values, unknown = _read_fields(WorkerConfig, raw, "")
     limits, unknown_limits = _read_fields(Limits, values.get("limits", {}), "limits.")
     limits.setdefault("frame_cache_bytes", _memory_allowed() // 4)
-    config = WorkerConfig(**{**values, "limits": Limits(**limits), "protocol": protocol})
-    return config, [*unknown.values(), *unknown_limits.values()]
+    metrics, unknown_metrics = _read_fields(MetricsConfig, values.get("metrics", {}), "metrics.")
+    parts = {"limits": Limits(**limits), "metrics": MetricsConfig(**metrics), "protocol": protocol}
+    return WorkerConfig(**{**values, **parts}), [
+        *unknown.values(),
+        *unknown_limits.values(),
+        *unknown_metrics.values(),
+    ]
 
 
 def parse_model(raw: Any, path: str) -> tuple[ModelConfig, dict[str, str]]:

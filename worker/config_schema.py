@@ -12,9 +12,10 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
-from worker.config import Limits, ModelConfig, WorkerConfig
+from worker.config import Limits, MetricsConfig, ModelConfig, WorkerConfig
+from worker.config_keys import KeyInfo, key_info
 from worker.config_readers import Schema, Text
-from worker.config_structs import MEBI, KeyInfo, key_info
+from worker.config_structs import MEBI
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 NOTHING: list[Any] = [None, 0, "", "0"]
@@ -43,13 +44,20 @@ _STRUCTS: tuple[tuple[type[Any], str, str, str], ...] = (
         "limits.",
         "The object `limits`. Over a limit a request waits or is refused; none of them ends the worker.",
     ),
+    (
+        MetricsConfig,
+        "The metrics",
+        "metrics.",
+        "The object `metrics`. What is measured, and the command that asks for it, are in"
+        " [metrics.md](metrics.md).",
+    ),
 )
 """Each struct with its heading, the path of its keys and what stands below the heading."""
 
 _INTRODUCTION = """\
 # Configuration
 
-<!-- Made by `python -m worker.config_schema` from worker/config_structs.py. Change it there. -->
+<!-- Made by `python -m worker.config_schema` from config_structs.py and config_model.py in worker/. -->
 
 Every key of the configuration. The same as JSON Schema, for editors and validators, is in
 [configuration.schema.json](configuration.schema.json), and `python -m worker schema` prints it. How the
@@ -82,6 +90,7 @@ def json_schema() -> dict[str, Any]:
         "$defs": {
             "model": {"description": "One slot's model.", **_object(ModelConfig)},
             "limits": {"description": "What the worker takes on at once.", **_object(Limits)},
+            "metrics": {"description": "Where metrics are served.", **_object(MetricsConfig)},
             "default": {"description": "Means the default.", "enum": NOTHING},
         },
     }

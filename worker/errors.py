@@ -3,7 +3,7 @@
 import logging
 from dataclasses import dataclass
 
-from frame_cache.errors import FrameTooLargeError
+from frame_cache.errors import FrameTooLargeError, RegionError, RegionUnreachableError
 from model_files.errors import ModelFileError, UnsupportedSchemeError
 from postprocessors.base import PostprocessorError, UnknownClassError
 from preprocess.errors import DecodeError, PictureTooLargeError, PreprocessError
@@ -41,12 +41,28 @@ def frame_not_cached(frame_id: int) -> Failure:
     return Failure(ErrorCode.FRAME_NOT_CACHED, wire.FRAME_NOT_CACHED.format(frame_id), bare=True)
 
 
+def region_not_attached(region_id: int) -> Failure:
+    """Return the failure of a request for a region that nothing is attached under."""
+    return Failure(ErrorCode.BAD_REQUEST, wire.REGION_NOT_ATTACHED.format(region_id))
+
+
 SHUTTING_DOWN = Failure(ErrorCode.SHUTTING_DOWN, "the worker is shutting down")
 DEADLINE_EXCEEDED = Failure(ErrorCode.DEADLINE_EXCEEDED, "the deadline passed before predict started")
+
+CANCELLED = Failure(ErrorCode.CANCELLED, "cancelled by the host")
+SUPERSEDED = Failure(ErrorCode.SUPERSEDED, "a newer request of the same source has come")
+
+
+def queue_full(cap: int) -> Failure:
+    """Return the failure of a request for a slot that has as much waiting as it may."""
+    return Failure(ErrorCode.OVERLOADED, f"{cap} items wait for this slot already (maxQueued)")
+
 
 _CODES: tuple[tuple[type[Exception], ErrorCode], ...] = (
     (PictureTooLargeError, ErrorCode.TOO_LARGE),
     (FrameTooLargeError, ErrorCode.TOO_LARGE),
+    (RegionUnreachableError, ErrorCode.UNSUPPORTED),
+    (RegionError, ErrorCode.BAD_REQUEST),
     (PreprocessError, ErrorCode.BAD_REQUEST),
     (UnknownClassError, ErrorCode.BAD_REQUEST),
     (PostprocessorError, ErrorCode.INFERENCE_FAILED),

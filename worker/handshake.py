@@ -8,7 +8,7 @@ from worker.config import WorkerConfig
 from worker.config_readers import ConfigError
 from worker.service import Service
 
-FEATURES = ("adaptive", "options")
+FEATURES = ("adaptive", "options", "shared", "metrics", "cancel")
 """What of the protocol's version 3 works in this process."""
 
 AUTO = "auto"

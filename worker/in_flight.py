@@ -17,6 +17,7 @@ class InFlight:
         """Every accepted request that is not answered, commands included."""
         self.waiting = False
         """A packet is held back until something is answered."""
+        self._by_source: dict[tuple[int, str | None], dict[Request, None]] = {}
         self._data_requests = 0
         self._commands = 0
         self._bytes = 0
@@ -34,6 +35,11 @@ class InFlight:
     def commands(self) -> int:
         """How many commands wait for their answer: loads, a drain, a status behind them."""
         return self._commands
+
+    @property
+    def payload_bytes(self) -> int:
+        """How many payload bytes the booked data requests have."""
+        return self._bytes
 
     def admit(self, header: PacketHeader) -> Verdict:
         """Decide about a packet by its header; an admitted data request is booked."""
@@ -57,10 +63,25 @@ class InFlight:
         self._commands += request.booked_bytes is None
         return request
 
+    def bind(self, request: Request, slot: int, source: str | None) -> None:
+        """Book an inference on its slot and its source."""
+        request.slot, request.source = slot, source
+        self._by_source.setdefault((slot, source), {})[request] = None
+
+    def of_source(self, slot: int, source: str | None) -> list[Request]:
+        """Return the inferences of one source for one slot that are not answered, oldest first."""
+        return list(self._by_source.get((slot, source), ()))
+
+    def with_id(self, request_id: int) -> list[Request]:
+        """Return the requests of an id that are not answered."""
+        return [request for request in self.requests if request.id == request_id and not request.answered]
+
     def close(self, request: Request) -> None:
         """Book a request off: it is answered."""
         request.work = None  # no cycle is left that would keep pictures until a collection
         self.requests.discard(request)
+        if request.slot is not None:
+            self._unbind(request, (request.slot, request.source))
         if request.timer is not None:
             request.timer.cancel()
         if request.booked_bytes is None:
@@ -89,6 +110,12 @@ class InFlight:
             callback()
         else:
             self._when_empty.append(callback)
+
+    def _unbind(self, request: Request, key: tuple[int, str | None]) -> None:
+        bound = self._by_source[key]
+        del bound[request]
+        if not bound:
+            del self._by_source[key]
 
     def _is_over(self, payload_bytes: int) -> bool:
         if self._data_requests == 0:

@@ -11,7 +11,7 @@ from runtimes.spec import TensorMap
 from worker.errors import Failure, failure_of
 from worker.model_queue import ModelQueue
 from worker.requests import Item
-from worker.shares import PredictShares
+from worker.shares import PredictShares, WorkAccount
 
 Deliver = Callable[[Item, TensorMap], None]
 Fail = Callable[[Item, Failure], None]
@@ -54,6 +54,7 @@ class LanePool:
         self._queue = queue
         self._limit = limit
         self._shares = shares
+        self._account = WorkAccount()
         self._deliver = deliver
         self._fail = fail
         self._lock = threading.Lock()
@@ -83,10 +84,15 @@ class LanePool:
         """Return for how many seconds the longest running predict call has been going on."""
         return max((now - lane.busy_since for lane in self._lanes if lane.busy_since), default=0.0)
 
+    @property
+    def predicting(self) -> int:
+        """How many predict calls are under way."""
+        return sum(lane.busy_since > 0 for lane in self._lanes)
+
     def _serve(self, lane: LaneState) -> None:
         opened: Lane | None = None
         while self._queue.wait_ready():
-            share = self._shares.acquire()
+            share = self._shares.acquire(self._account)
             try:
                 items = self._queue.take()
                 if items:

@@ -26,7 +26,7 @@ from worker.batching import batch_limit
 from worker.config import BatchMode, ModelConfig, WorkerConfig
 from worker.errors import Failure
 from worker.pipeline import ModelPipeline, ModelPlan, Stages
-from worker.requests import Group, Item, ItemOptions, Timings
+from worker.requests import Group, Item, ItemOptions, Reply, Timings
 from worker.sources import PacketSource
 
 log = logging.getLogger(__name__)
@@ -153,6 +153,13 @@ class ModelLoader:
         return plan, warnings
 
 
+def blank_item(pipeline: ModelPipeline, reply: Reply) -> Item:
+    """Return a picture of one pixel on its way to `reply`: what a model is warmed up with."""
+    options = ItemOptions(ResultOptions(), DecodeOptions())
+    pixel = Frame(memoryview(bytes(1)), 1, 1, PixelFormat.GRAY)
+    return Item(PacketSource(pixel, ""), pipeline.key(options), options, reply, Timings(time.perf_counter()))
+
+
 def auto_concurrency() -> int:
     """Return how many predict threads "auto" means: one a core, as each runs one native thread."""
     return max(1, min(8, available_cores()))
@@ -197,10 +204,7 @@ def _warm_up(pipeline: ModelPipeline) -> None:
         ModelLoadError: the model cannot run it.
     """
     reply = _WarmUp()
-    options = ItemOptions(ResultOptions(), DecodeOptions())
-    pixel = Frame(memoryview(bytes(1)), 1, 1, PixelFormat.GRAY)
-    item = Item(PacketSource(pixel, ""), pipeline.key(options), options, reply, Timings(time.perf_counter()))
-    pipeline.queue.submit(Group([item]))
+    pipeline.queue.submit(Group([blank_item(pipeline, reply)]))
     reply.done.wait()
     if reply.failure is not None:
         pipeline.lanes.close()

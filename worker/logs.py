@@ -17,14 +17,16 @@ class StderrHandler(logging.Handler):
     def __init__(self) -> None:
         super().__init__()
         self._lines: queue.Queue[bytes] = queue.Queue(_CAPACITY)
-        self._dropped = 0
+        self.dropped = 0
+        """Lines that a full stderr has cost so far."""
+        self._told = 0
         threading.Thread(target=self._write_all, name="logs", daemon=True).start()
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
             self._lines.put_nowait(self.format(record).encode("utf-8", "replace") + b"\n")
         except queue.Full:
-            self._dropped += 1
+            self.dropped += 1
 
     def flush_within(self, seconds: float) -> None:
         """Wait until what was logged is written, but no longer than so many seconds."""
@@ -35,9 +37,10 @@ class StderrHandler(logging.Handler):
     def _write_all(self) -> None:
         while True:
             line = self._lines.get()
-            if self._dropped:
-                line += b"worker: %d log lines dropped, stderr was full\n" % self._dropped
-                self._dropped = 0
+            dropped = self.dropped
+            if dropped > self._told:
+                line += b"worker: %d log lines dropped, stderr was full\n" % (dropped - self._told)
+                self._told = dropped
             try:
                 os.write(2, line)
             except OSError:
@@ -53,6 +56,12 @@ def start(level: int = logging.INFO) -> None:
     logging.basicConfig(level=level, handlers=[handler], force=True)
     logging.captureWarnings(capture=True)
     sys.excepthook = _log_uncaught
+
+
+def dropped_lines() -> int:
+    """Return how many lines a full stderr has cost so far."""
+    handlers = logging.getLogger().handlers
+    return sum(handler.dropped for handler in handlers if isinstance(handler, StderrHandler))
 
 
 def flush_within(seconds: float) -> None:

@@ -1,14 +1,15 @@
 """What waits for one model: unprepared, being prepared, and ready for a lane.
 
-At most `ahead_limit` items are prepared ahead of predict, so that memory stays bounded and
-deadlines act on what still waits; a group that has begun is always prepared whole, because it
-is one predict call.
+At most `ahead_limit` items are prepared ahead of predict, so that memory stays bounded, and priority,
+fairness and deadlines act on what still waits; a group that has begun is always prepared whole,
+because it is one predict call.
 """
 
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable
 
+from worker.fair_queue import FairQueue
 from worker.requests import Group, Item, Stage
 
 
@@ -25,7 +26,7 @@ class ModelQueue:
         """Create an empty queue.
 
         Args:
-            ahead_limit: how many items may be prepared or being prepared.
+            ahead_limit: how many items may be prepared or being prepared, beside groups that are open.
             merge_limit: up to how many items of several groups a lane takes at once; 0 = one group.
             begin_prepare: called, outside the lock, for each item whose turn has come; it must
                 end in `settle`.
@@ -36,8 +37,9 @@ class ModelQueue:
         self._begin_prepare = begin_prepare
         self._want_lane = want_lane
         self._changed = threading.Condition(threading.Lock())
-        self._waiting: deque[Item] = deque()
+        self._waiting = FairQueue()
         self._ready: deque[Group] = deque()
+        self._open: set[Group] = set()
         self._ahead = 0
         self._preparing = 0
         self._settled = 0
@@ -47,22 +49,36 @@ class ModelQueue:
     def submit(self, group: Group) -> None:
         """Queue a group; an open one may grow through `extend` until `close`."""
         with self._changed:
-            self._enqueue(group, group.items)
+            group.unprepared = len(group.items)
+            for item in group.items:
+                item.group = group
+            self._waiting.add(group)
+            if group.open:
+                self._open.add(group)
             begun = self._admit()
         self._begin(begun)
 
     def extend(self, group: Group, item: Item) -> None:
-        """Add an item to an open group, which has fewer than `ahead_limit` items."""
+        """Add an item to an open group."""
+        begun: list[Item] = []
         with self._changed:
+            item.group = group
             group.items.append(item)
-            self._enqueue(group, (item,))
-            begun = self._admit()
+            group.unprepared += 1
+            if group.begun:
+                self._start(item, begun)
+            elif len(group.items) > 1:
+                self._waiting.joined()
+            else:  # all before it were withdrawn, and their group with them
+                self._waiting.add(group)
+                begun = self._admit()
         self._begin(begun)
 
     def close(self, group: Group) -> None:
         """Let no more items join a group."""
         with self._changed:
             group.open = False
+            self._open.discard(group)
             self._offer(group)
         self._begin(())
 
@@ -76,12 +92,18 @@ class ModelQueue:
         self._begin(begun)
 
     def withdraw(self, item: Item) -> bool:
-        """Take an item out that has not reached predict; False where it is too late."""
+        """Take an item out that has not reached predict; False where it is too late.
+
+        What it held is let go of at once, unless a thread is just preparing it.
+        """
         with self._changed:
-            if item.stage >= Stage.PREDICT:
+            stage = item.stage
+            if stage >= Stage.PREDICT:
                 return False
             item.stage = Stage.WITHDRAWN
-            return True
+            begun = self._drop(item, stage)
+        self._begin(begun)
+        return True
 
     def wait_ready(self) -> bool:
         """Wait, as a lane, until something is ready; False when the queue is retired and empty."""
@@ -89,7 +111,7 @@ class ModelQueue:
             self._idle_lanes += 1
             try:
                 while not self._ready:
-                    if self._retired and not self._waiting and not self._ahead:
+                    if self._retired and not self._waiting.items and not self._ahead:
                         return False
                     self._changed.wait()
             finally:
@@ -119,26 +141,39 @@ class ModelQueue:
         """Whether more is ready than lanes are free to take it."""
         return len(self._ready) > self._idle_lanes
 
-    def _enqueue(self, group: Group, items: Iterable[Item]) -> None:
-        for item in items:
-            item.group = group
-            group.unprepared += 1
-            self._waiting.append(item)
+    @property
+    def depth(self) -> tuple[int, int, int]:
+        """How many items wait unprepared, are being prepared, and are prepared, at this moment."""
+        with self._changed:
+            return self._waiting.items, self._preparing, self._ahead - self._preparing
+
+    @property
+    def waiting(self) -> int:
+        """How many items wait unprepared."""
+        return self._waiting.items
 
     def _admit(self) -> list[Item]:
-        """Move items whose turn has come; returns those that need preparing."""
-        begun = []
-        while self._waiting and (self._ahead < self._ahead_limit or self._waiting[0].group.begun):
-            item = self._waiting.popleft()
-            item.group.begun = True
-            self._ahead += 1
-            if item.stage is Stage.WITHDRAWN or item.prepared is not None:
-                self._settle(item)
-            else:
-                item.stage = Stage.PREPARING
-                self._preparing += 1
-                begun.append(item)
+        """Begin groups whose turn has come; returns the items that need preparing."""
+        begun: list[Item] = []
+        # What still collects waits for the host: it takes nobody else's place.
+        collecting = sum(len(group.items) for group in self._open if group.begun) if self._open else 0
+        while self._ahead - collecting < self._ahead_limit and self._waiting.items:
+            group = self._waiting.pop()
+            assert group is not None
+            group.begun = True
+            for item in tuple(group.items):
+                self._start(item, begun)
         return begun
+
+    def _start(self, item: Item, begun: list[Item]) -> None:
+        """Count an item as ahead; it is prepared already, or comes to those that are to be."""
+        self._ahead += 1
+        if item.prepared is not None:
+            self._settle(item)
+        else:
+            item.stage = Stage.PREPARING
+            self._preparing += 1
+            begun.append(item)
 
     def _begin(self, items: Iterable[Item]) -> None:
         for item in items:
@@ -156,8 +191,28 @@ class ModelQueue:
             item.stage = Stage.PREPARED
         self._offer(group)
 
+    def _drop(self, item: Item, stage: Stage) -> list[Item]:
+        """Let go of a withdrawn item; one that is being prepared goes when that ends."""
+        group = item.group
+        if stage is Stage.PREPARING:
+            return []
+        group.items.remove(item)
+        if stage is Stage.WAITING:
+            group.unprepared -= 1
+            self._waiting.left(group)
+            return []
+        self._ahead -= 1
+        if group in self._ready:
+            if not group.items:
+                self._ready.remove(group)
+        else:
+            self._offer(group)
+        if self._retired:
+            self._changed.notify_all()
+        return self._admit()
+
     def _offer(self, group: Group) -> None:
-        complete = not group.open and not group.unprepared and bool(group.items)
+        complete = group.begun and not group.open and not group.unprepared and bool(group.items)
         if complete:
             self._ready.append(group)
         if self._merge_limit or self._retired:
@@ -171,10 +226,9 @@ class ModelQueue:
         group = self._ready.popleft()
         items, group.items = group.items, []  # no cycle is left that would keep pictures until a collection
         self._ahead -= len(items)
-        taken = [item for item in items if item.stage is not Stage.WITHDRAWN]
-        for item in taken:
+        for item in items:
             item.stage = Stage.PREDICT
-        return taken
+        return items
 
     def _merge(self, items: list[Item]) -> None:
         """Fill a batch with what is ready, waiting for what has already begun to be prepared."""

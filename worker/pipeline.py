@@ -49,12 +49,20 @@ class ModelPlan:
     """Whether a lane merges what is ready: the mode `adaptive`."""
 
 
+_HOP_MS = 0.05
+"""What handing work to another thread costs: what takes less is done where it is."""
+
+_WEIGHT = 0.2
+"""Of the newest measurement in the running mean of what postprocessing takes."""
+
+
 class ModelPipeline:
     """The queue, the threads and the three stages of one model."""
 
     def __init__(self, plan: ModelPlan, stages: Stages) -> None:
         self.plan = plan
         self._stages = stages
+        self._postprocess_ms = _HOP_MS
         self.queue = ModelQueue(
             ahead_limit=plan.lanes * (plan.batch_limit + 1),
             merge_limit=plan.batch_limit if plan.merges else 0,
@@ -104,21 +112,25 @@ class ModelPipeline:
         timings.prepare_ms = (timings.prepared - decoded) * 1000
 
     def _deliver(self, item: Item, outputs: TensorMap) -> None:
-        """Take an item's outputs on the lane's thread and hand them on."""
-        self._stages.prepare_pool.finish(self._postprocess, (item, outputs))
+        """Take an item's outputs on the lane's thread; hand them on where that pays."""
+        if self._postprocess_ms * item.batch_size < _HOP_MS:
+            self._postprocess((item, outputs))
+        else:
+            self._stages.prepare_pool.finish(self._postprocess, (item, outputs))
 
     def _fail(self, item: Item, failure: Failure) -> None:
         item.reply.fail(item, failure)
 
     def _postprocess(self, work: tuple[Item, TensorMap]) -> None:
-        """Decode one item's outputs, on a thread of the prepare pool."""
+        """Decode and encode one item's outputs, on a thread of the prepare pool or the lane's own."""
         item, outputs = work
         assert item.prepared is not None
         began = time.perf_counter()
         try:
             context = PostprocessContext(item.prepared.transform, item.options.result)
             result = self.plan.postprocessor.run(outputs, context)
-            item.timings.postprocess_ms = (time.perf_counter() - began) * 1000
+            took = item.timings.postprocess_ms = (time.perf_counter() - began) * 1000
+            self._postprocess_ms += _WEIGHT * (took - self._postprocess_ms)
             item.reply.succeed(item, result)
         except Exception as error:  # noqa: BLE001 - the boundary of this request
             item.reply.fail(item, failure_of(error))

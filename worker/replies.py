@@ -17,7 +17,7 @@ _encode = json.Encoder().encode
 class Completions(Protocol):
     """Where finished answers go; thread-safe."""
 
-    def put(self, request: Request, body: bytes) -> None: ...
+    def put(self, request: Request, body: bytes, code: ErrorCode | None = None) -> None: ...
 
 
 def figures_of(item: Item) -> dict[str, Any]:
@@ -55,7 +55,7 @@ class SingleReply:
         self._completions.put(self._request, _encode(fields_of(result) | figures_of(item)))
 
     def fail(self, item: Item, failure: Failure) -> None:
-        self._completions.put(self._request, self._shapes.body(self._request.type, failure))
+        self._completions.put(self._request, self._shapes.body(self._request.type, failure), failure.code)
 
 
 class BatchReply:
@@ -85,10 +85,12 @@ class BatchReply:
             self._missing -= 1
             if self._missing:
                 return
-        self._completions.put(self._request, self._body())
+        self._answer()
 
-    def _body(self) -> bytes:
+    def _answer(self) -> None:
         failed = self._failures
         if len(failed) == len(self._results) and all(f.code is ErrorCode.INFERENCE_FAILED for f in failed):
-            return self._shapes.body(self._request.type, failed[0])  # the predict call itself failed
-        return _encode({"results": self._results})
+            body = self._shapes.body(self._request.type, failed[0])  # the predict call itself failed
+            self._completions.put(self._request, body, ErrorCode.INFERENCE_FAILED)
+        else:
+            self._completions.put(self._request, _encode({"results": self._results}))

@@ -35,6 +35,10 @@ class Request:
     booked_bytes: int | None
     """Payload bytes that count against the limits; None for a command, which does not count."""
     answered: bool = False
+    slot: int | None = None
+    """The index that an inference names."""
+    source: str | None = None
+    """Which camera it says that it is from."""
     work: "tuple[WithdrawsItems, Sequence[Item]] | None" = None
     """What it became, once a model has it."""
     timer: asyncio.TimerHandle | None = None
@@ -108,12 +112,24 @@ class Item:
         return self.prepared.tensor
 
 
+class Priority(IntEnum):
+    """What goes first, the smaller the sooner."""
+
+    HIGH = 0
+    NORMAL = 1
+    LOW = 2
+
+
 @dataclass(slots=True, eq=False)
 class Group:
     """Items that go through one predict call."""
 
     items: list[Item]
+    priority: int = Priority.NORMAL
+    source: str | None = None
+    """Whose turn it takes: which camera the first item is from."""
     open: bool = False
     """More items may still join."""
     unprepared: int = 0
     begun: bool = False
+    """Its turn has come: its items are prepared as they come."""

@@ -16,6 +16,7 @@ _LEGACY_EXTRAS: dict[int, dict[str, Any]] = {
     MessageType.INFER_JPEG: _EMPTY_DETECTIONS,
     MessageType.INFER_RAW: _EMPTY_DETECTIONS,
     MessageType.INFER_CACHED: _EMPTY_DETECTIONS,
+    MessageType.INFER_SHARED: _EMPTY_DETECTIONS,
     MessageType.INFER_BATCH: _EMPTY_BATCH,
 }
 """What v2 hosts expect beside `error`; they read it without looking whether there is an error."""

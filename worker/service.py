@@ -9,6 +9,7 @@ from frame_cache.memory import FrameCache
 from postprocessors.base import ResultOptions
 from preprocess.buffers import BufferPool
 from preprocess.options import ColorSpace, DecodeOptions
+from protocol.errors import ErrorCode
 from protocol.options import NO_OPTIONS, RequestOptions
 from runtimes.cores import available_cores
 from worker.batching import make_accumulator
@@ -17,9 +18,11 @@ from worker.config import ModelConfig, WorkerConfig
 from worker.errors import DEADLINE_EXCEEDED, SHUTTING_DOWN, Failure
 from worker.in_flight import InFlight
 from worker.loading import LoadedModel, ModelLoader, auto_concurrency
+from worker.metrics import Metrics
 from worker.pictures import Pictures
 from worker.pipeline import Stages
 from worker.pools import PreparePool
+from worker.regions import RegionTable
 from worker.requests import ItemOptions, Request
 from worker.responses import ErrorShapes, encode_fields
 from worker.shares import PredictShares
@@ -61,11 +64,13 @@ class Service:
         self.draining = False
         self.workers = config.concurrency or auto_concurrency()
         self.shapes = ErrorShapes(config.protocol)
+        self.metrics = Metrics()
+        self.regions = RegionTable(loop, buffers)
         self.completions = CompletionQueue(loop, self.answer)
         self.prepare_pool = PreparePool(min(available_cores(), PREPARE_THREADS_AT_MOST))
         self.pictures = Pictures(buffers)
         self.cache = FrameCache(config.limits.frame_cache_bytes, self.pictures.decode)
-        self._early: list[tuple[Request, bytes]] | None = []
+        self._early: list[tuple[Request, bytes, ErrorCode | None]] | None = []
         """Answers that were ready before the worker was: the ready answer comes first."""
         self._writer = writer
         self._shares = PredictShares(self.workers)
@@ -73,22 +78,28 @@ class Service:
         self.slots = SlotTable(ModelLoader(config, self.workers, stages), self._serve, loop)
         loop.call_later(_STUCK_CHECK_S, self._watch_stuck)
 
-    def answer(self, request: Request, body: bytes) -> None:
-        """Give a request its one answer; what comes later (it was answered at a deadline) is dropped."""
+    def answer(self, request: Request, body: bytes, code: ErrorCode | None = None) -> None:
+        """Give a request its one answer; what comes later (it was answered at a deadline) is dropped.
+
+        Args:
+            request: not a command that has been answered.
+            body: JSON.
+            code: of the failure that it says.
+        """
         if request.answered:
             return
         request.answered = True
         if self._early is None:
-            self._send(request, body)
+            self._send(request, body, code)
         else:
-            self._early.append((request, body))
+            self._early.append((request, body, code))
 
     def announce(self, handshake: Request, body: bytes) -> None:
         """Answer the handshake, and then what was finished before it."""
         early, self._early = self._early or [], None
         self.answer(handshake, body)
-        for request, early_body in early:
-            self._send(request, early_body)
+        for request, early_body, code in early:
+            self._send(request, early_body, code)
 
     def answer_fields(self, request: Request, fields: dict[str, Any]) -> None:
         """Answer with an object."""
@@ -96,21 +107,24 @@ class Service:
 
     def fail(self, request: Request, failure: Failure) -> None:
         """Answer with an error object."""
-        self.answer(request, self.shapes.body(request.type, failure))
+        self.answer(request, self.shapes.body(request.type, failure), failure.code)
 
     def expire(self, request: Request) -> None:
         """Act on a deadline: what has not reached predict is answered `deadline_exceeded`."""
         self.give_up(request, DEADLINE_EXCEEDED)
 
-    def give_up(self, request: Request, failure: Failure) -> None:
-        """Fail what of a request has not reached predict."""
+    def give_up(self, request: Request, failure: Failure) -> bool:
+        """Fail what of a request has not reached predict; returns whether there was any of it."""
+        if request.answered:
+            return False
         if request.work is None:
             self.fail(request, failure)
-            return
+            return True
         queue, items = request.work
-        for item in items:
-            if queue.withdraw(item):
-                item.reply.fail(item, failure)
+        withdrawn = [item for item in items if queue.withdraw(item)]
+        for item in withdrawn:
+            item.reply.fail(item, failure)
+        return bool(withdrawn)
 
     def shut_down(self, requests: Sequence[Request]) -> None:
         """Answer what the end of the worker leaves undone."""
@@ -135,8 +149,10 @@ class Service:
             options.roi,
         )
 
-    def _send(self, request: Request, body: bytes) -> None:
+    def _send(self, request: Request, body: bytes, code: ErrorCode | None) -> None:
         self._writer.send(request.id, body)
+        if request.type:  # not a command
+            self.metrics.answered(request.slot, request.work[1] if request.work else (), code)
         self.in_flight.close(request)
 
     def _serve(self, loaded: LoadedModel) -> ServingModel:

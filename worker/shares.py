@@ -1,45 +1,67 @@
-"""The process's share of predict calls: as many run at once as `concurrency` says, in fair order."""
+"""The process's share of predict calls: as many run at once as `concurrency` says, fairly among models."""
 
 import threading
 import time
 from collections import deque
 
 
+class WorkAccount:
+    """What one model has had of the shares. Belongs to `PredictShares`, whose lock guards it."""
+
+    __slots__ = ("tag", "waiting")
+
+    def __init__(self) -> None:
+        self.tag = 0.0
+        """Virtual time: seconds of predict, moved to the present when a model that was idle asks again."""
+        self.waiting: deque[threading.Lock] = deque()
+        """Lanes that wait, the one that waits longest first."""
+
+
 class Share:
     """The right to one predict call."""
 
-    __slots__ = ("since",)
+    __slots__ = ("account", "since")
 
-    def __init__(self) -> None:
+    def __init__(self, account: WorkAccount) -> None:
+        self.account = account
         self.since = time.perf_counter()
 
 
 class PredictShares:
-    """A fair counting semaphore: whoever waits longest is next, so that no slot starves another.
+    """A counting semaphore that is fair by work: who has had the fewest milliseconds is next.
 
-    The standard one lets a thread that has just released a share take it again before the waiting
-    ones wake. This one also takes back the share of a call that hangs, so that others go on.
+    By count, a model of 100 ms would get fifty times the device that a model of 2 ms gets. Whoever was
+    idle begins at the present and can save up nothing (start-time fair queueing). The standard semaphore
+    also lets a thread that has just released it take it again before the waiting ones wake. This one
+    takes back the share of a call that hangs, so that others go on.
     """
 
     def __init__(self, count: int) -> None:
         self._lock = threading.Lock()
         self._free = count
         self._held: set[Share] = set()
-        self._waiting: deque[threading.Lock] = deque()
+        self._accounts: list[WorkAccount] = []
+        """Those with lanes that wait."""
+        self._now = 0.0
+        """The tag of who was served last."""
 
-    def acquire(self) -> Share:
+    @property
+    def waiting(self) -> int:
+        """How many lanes wait for a share."""
+        return sum(len(account.waiting) for account in tuple(self._accounts))
+
+    def acquire(self, account: WorkAccount) -> Share:
         """Take a share; waits for one."""
         turn = None
         with self._lock:
             if self._free > 0:
                 self._free -= 1
+                self._serve(account)
             else:
-                turn = threading.Lock()
-                turn.acquire()
-                self._waiting.append(turn)
+                turn = self._queue(account)
         if turn is not None:
             turn.acquire()
-        share = Share()
+        share = Share(account)
         self._held.add(share)
         return share
 
@@ -56,9 +78,32 @@ class PredictShares:
             for share in [share for share in tuple(self._held) if share.since < limit]:
                 self._pass_on(share)
 
+    def _queue(self, account: WorkAccount) -> threading.Lock:
+        turn = threading.Lock()
+        turn.acquire()
+        if not account.waiting:
+            account.tag = max(account.tag, self._now)
+            self._accounts.append(account)
+        account.waiting.append(turn)
+        return turn
+
+    def _serve(self, account: WorkAccount) -> None:
+        account.tag = self._now = max(account.tag, self._now)
+
     def _pass_on(self, share: Share) -> None:
         self._held.discard(share)
-        if self._waiting:
-            self._waiting.popleft().release()
-        else:
+        share.account.tag += time.perf_counter() - share.since
+        if not self._accounts:
             self._free += 1
+            return
+        account = min(self._accounts, key=_tag)
+        self._now = max(self._now, account.tag)
+        account.waiting.popleft().release()
+        # To the end, so that those of one tag take turns.
+        self._accounts.remove(account)
+        if account.waiting:
+            self._accounts.append(account)
+
+
+def _tag(account: WorkAccount) -> float:
+    return account.tag

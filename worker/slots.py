@@ -37,11 +37,26 @@ class ServingModel:
     """Of requests that bring none."""
     default_key: PreparedKey
     """Theirs too."""
+    holds: int = 0
+    """Requests that are bound to it and wait for something else before they are queued."""
+    is_retired: bool = False
+
+    def hold(self) -> None:
+        """Keep the model until `let_go`, even past `retire`."""
+        self.holds += 1
+
+    def let_go(self) -> None:
+        """End a hold; what was queued meanwhile is served."""
+        self.holds -= 1
+        if self.is_retired:
+            self.retire()
 
     def retire(self) -> None:
         """Serve what was submitted, then let the model go."""
+        self.is_retired = True
         self.accumulator.flush()
-        self.loaded.pipeline.lanes.close()
+        if not self.holds:
+            self.loaded.pipeline.lanes.close()
 
 
 WhenLoaded = Callable[["ServingModel | None"], None]

@@ -1,4 +1,4 @@
-"""Where an item's picture comes from: its own packet, or the frame cache."""
+"""Where an item's picture comes from: its own packet, the frame cache, or shared memory."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,10 +6,12 @@ from typing import Protocol
 
 from frame_cache.base import Decode, PreparedKey
 from frame_cache.memory import CachedFrame
+from frame_cache.shared_memory import RegionUse
 from preprocess.errors import PreprocessError
 from preprocess.frame import Frame, Pixels, Prepared
 from preprocess.options import DecodeOptions
-from protocol.errors import JPEG_DECODE_PREFIX
+from protocol.errors import JPEG_DECODE_PREFIX, RAW_WRAP_PREFIX
+from protocol.pixel_format import PixelFormat
 
 
 class FrameGoneError(Exception):
@@ -77,6 +79,26 @@ class CachedSource:
 
     def prepared(self, key: PreparedKey, make: Callable[[], Prepared]) -> Prepared:
         return self.entry.prepare(key, make)
+
+
+@dataclass(frozen=True, slots=True)
+class SharedSource:
+    """The picture lies in a shared-memory region, whose user this is."""
+
+    use: RegionUse
+    width: int
+    height: int
+    format: PixelFormat
+    decode_prefix: str = RAW_WRAP_PREFIX
+
+    def peek(self, key: PreparedKey) -> Prepared | None:
+        return None
+
+    def pixels(self, decode: Decode, options: DecodeOptions) -> Pixels:
+        return decode(Frame(self.use.read(), self.width, self.height, self.format), options)
+
+    def prepared(self, key: PreparedKey, make: Callable[[], Prepared]) -> Prepared:
+        return make()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Ends the process when its host is gone, whatever else hangs: a thread of its own looks."""
+"""Ends the process when its host is gone, whatever else hangs: threads of its own wait for that."""
 
 import os
 import select
@@ -8,47 +8,78 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-_LOOK_EVERY_S = 0.5
-"""With a hang-up noticed at once, what is left of the 2 s in which the worker must be gone."""
+_LOOK_EVERY_S = 1.0
+"""Where the system does not tell of a process's end: half of the 2 s in which the worker must be gone."""
 
 
 class Watchdog:
-    """Watches the answers' pipe, the parent process, and a process that the host names."""
+    """Watches the answers' pipe, the parent process, and a process that the host names.
+
+    On Linux it sleeps until one of them is gone, so an idle worker is not woken for it.
+    """
 
     def __init__(self, writer: int, leave: Callable[[str], None]) -> None:
         """Start watching.
 
         Args:
             writer: descriptor of the answers.
-            leave: ends the process; gets the reason. Called on the watchdog's thread.
+            leave: ends the process; gets the reason. Called on a thread of the watchdog's.
         """
-        self.also_watched: int | None = None
-        """`parentPid`: a process whose end is the worker's too."""
         self._parent = os.getppid()
         self._writer = writer
         self._leave = leave
-        threading.Thread(target=self._watch, name="watchdog", daemon=True).start()
+        _start(self._watch_host)
 
-    def _watch(self) -> None:
-        wait = self._wait_polling if hasattr(select, "poll") else self._wait_sleeping
-        while not wait():
-            if os.getppid() != self._parent:
-                self._leave("the parent process is gone")
-            if self.also_watched is not None and not _is_alive(self.also_watched):
-                self._leave(f"process {self.also_watched} is gone")
-        self._leave("the host closed the answers' end")
+    def also_watch(self, pid: int) -> None:
+        """End with this process too: `parentPid`."""
+        _start(self._watch_process, pid)
 
-    def _wait_polling(self) -> bool:
-        """Wait for a while; True when the host's end of the pipe was closed meanwhile."""
+    def _watch_host(self) -> None:
+        if not hasattr(select, "poll"):
+            self._watch_parent_alone()
         poller = select.poll()
         poller.register(self._writer, 0)
-        return any(
-            events & (select.POLLERR | select.POLLHUP) for _, events in poller.poll(_LOOK_EVERY_S * 1000)
-        )
+        parent = _open_process(self._parent)
+        if parent is not None:
+            poller.register(parent, select.POLLIN)
+        timeout = None if parent is not None else _LOOK_EVERY_S * 1000
+        # A parent that ended before its descriptor was open shows by the new parent alone.
+        while os.getppid() == self._parent:
+            gone = {descriptor for descriptor, _ in poller.poll(timeout)}
+            if self._writer in gone:
+                self._leave("the host closed the answers' end")
+            if parent in gone:
+                break
+        self._leave("the parent process is gone")
 
-    def _wait_sleeping(self) -> bool:
-        time.sleep(_LOOK_EVERY_S)  # Windows: a closed pipe shows at the next write
-        return False
+    def _watch_parent_alone(self) -> None:
+        """Windows: a closed pipe shows at the next write."""
+        while os.getppid() == self._parent:
+            time.sleep(_LOOK_EVERY_S)
+        self._leave("the parent process is gone")
+
+    def _watch_process(self, pid: int) -> None:
+        descriptor = _open_process(pid)
+        if descriptor is not None:
+            select.select([descriptor], [], [])
+        else:
+            while _is_alive(pid):
+                time.sleep(_LOOK_EVERY_S)
+        self._leave(f"process {pid} is gone")
+
+
+def _start(watch: Callable[..., None], *arguments: int) -> None:
+    threading.Thread(target=watch, args=arguments, name="watchdog", daemon=True).start()
+
+
+def _open_process(pid: int) -> int | None:
+    """Return a descriptor that becomes readable when a process ends; None where that cannot be had."""
+    if not hasattr(os, "pidfd_open"):
+        return None
+    try:
+        return os.pidfd_open(pid)
+    except (OSError, OverflowError):  # gone already, or not visible from here
+        return None
 
 
 def _is_alive(pid: int) -> bool:

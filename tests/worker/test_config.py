@@ -5,7 +5,16 @@ import dataclasses
 import pytest
 
 from preprocess.options import ResizeMode
-from worker.config import BatchMode, Limits, ModelConfig, Overload, WorkerConfig, parse_model, parse_worker
+from worker.config import (
+    BatchMode,
+    Limits,
+    MetricsConfig,
+    ModelConfig,
+    Overload,
+    WorkerConfig,
+    parse_model,
+    parse_worker,
+)
 from worker.config_readers import ConfigError
 
 # key, value as it comes, what it becomes
@@ -56,6 +65,10 @@ LIMIT_VALUES = [
     ("overload", "reject", Overload.REJECT),
     ("overload", "WAIT", Overload.WAIT),
     ("drainTimeoutMs", 1, 1),
+]
+METRICS_VALUES = [
+    ("port", 9100, 9100),
+    ("port", "9100", 9100),
 ]
 REFUSED = [
     ("concurrency", -1),
@@ -128,6 +141,11 @@ def test_limit_values(key, value, expected):
     limits = worker_of({"limits": {key: value}}).limits
     assert getattr(limits, field_of(Limits, key)) == expected
     assert limits.as_wire()[key] == expected
+
+
+@pytest.mark.parametrize(("key", "value", "expected"), METRICS_VALUES)
+def test_metrics_values(key, value, expected):
+    assert getattr(worker_of({"metrics": {key: value}}).metrics, field_of(MetricsConfig, key)) == expected
 
 
 @pytest.mark.parametrize("nothing", NOTHING)

@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from worker.cli.demo import CONFIG as DEMO
-from worker.config import Limits, ModelConfig, WorkerConfig, parse_model, parse_worker
+from worker.config import Limits, MetricsConfig, ModelConfig, WorkerConfig, parse_model, parse_worker
 from worker.config_readers import ConfigError
 from worker.config_schema import NOTHING, files, json_schema, keys_of, reference_markdown
 
 ROOT = Path(__file__).resolve().parents[2]
 RENEW = "not current: run `python -m worker.config_schema`"
 
-STRUCTS = (WorkerConfig, ModelConfig, Limits)
+STRUCTS = (WorkerConfig, ModelConfig, Limits, MetricsConfig)
 KEYS = [(struct, info.name) for struct in STRUCTS for info, _ in keys_of(struct)]
 VALIDATOR = Draft202012Validator(json_schema())
 
@@ -38,6 +38,8 @@ def whole_config(struct: type, key: str, value: object) -> dict:
         return {key: value}
     if struct is Limits:
         return {"limits": {key: value}}
+    if struct is MetricsConfig:
+        return {"metrics": {key: value}}
     return {"models": [{"path": "m.onnx", key: value}]}
 
 
@@ -58,7 +60,9 @@ def is_json(value: object) -> bool:
 
 TAKEN = [
     (struct, key, value)
-    for struct, name in zip(STRUCTS, ("WORKER_VALUES", "MODEL_VALUES", "LIMIT_VALUES"), strict=True)
+    for struct, name in zip(
+        STRUCTS, ("WORKER_VALUES", "MODEL_VALUES", "LIMIT_VALUES", "METRICS_VALUES"), strict=True
+    )
     for key, value, _ in table_of(name)
 ]
 STRICTER = [
@@ -160,6 +164,7 @@ def test_every_default_is_taken_and_every_key_is_told():
         WorkerConfig: schema["properties"],
         ModelConfig: schema["$defs"]["model"]["properties"],
         Limits: schema["$defs"]["limits"]["properties"],
+        MetricsConfig: schema["$defs"]["metrics"]["properties"],
     }
     for struct, key in KEYS:
         told = properties[struct][key]

@@ -52,14 +52,13 @@ class Account:
 
     def open(self) -> None:
         """One group is open at most, as in the accumulators."""
-        if self.open_group is None and self.ahead_limit > 1:
+        if self.open_group is None:
             self.submitted.append(new_item())
             self.open_group, self.joined = Group([self.submitted[-1]], open=True), 1
             self.queue.submit(self.open_group)
 
     def extend(self) -> None:
-        """An open group never fills what may be ahead: else it would wait for itself."""
-        if self.open_group is not None and self.joined < self.ahead_limit - 1:
+        if self.open_group is not None:
             self.submitted.append(new_item())
             self.joined += 1
             self.largest_open = max(self.largest_open, self.joined)
@@ -100,8 +99,8 @@ class Account:
         outcomes = self.taken + self.failed + self.withdrawn
         assert len(set(map(id, outcomes))) == len(outcomes)
         ahead = len(self.preparing) + sum(item.stage is Stage.PREPARED for item in self.submitted)
-        # A group that has begun is prepared whole: the last one, and the open one that others join.
-        assert ahead < self.ahead_limit + self.largest_group + self.largest_open - 1
+        # A group that has begun is prepared whole, and an open one takes nobody's place.
+        assert ahead < self.ahead_limit + self.largest_group + self.largest_open
 
     def finish(self) -> None:
         self.close()

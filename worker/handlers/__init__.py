@@ -3,10 +3,11 @@
 from collections.abc import Callable
 from typing import Any
 
-from protocol.messages import CacheFrame, Command, InferBatch, InferCached, InferJpeg, InferRaw
+from protocol.messages import CacheFrame, Command, InferBatch, InferCached, InferJpeg, InferRaw, InferShared
 from worker.handlers.cache import handle_cache_frame
 from worker.handlers.commands import handle_command
 from worker.handlers.infer import handle_batch, handle_cached, handle_jpeg, handle_raw
+from worker.handlers.shared import handle_shared
 from worker.requests import Request
 from worker.service import Service
 
@@ -18,5 +19,6 @@ HANDLERS: dict[type[Any], Callable[[Service, Request, Any], None]] = {
     InferBatch: handle_batch,
     CacheFrame: handle_cache_frame,
     InferCached: handle_cached,
+    InferShared: handle_shared,
 }
 """Message type → what takes it up, on the event loop, without waiting."""

@@ -1,23 +1,32 @@
-"""COMMAND: load, replace, unload, status, uncache_frame, ping, drain."""
+"""COMMAND: parsed here, and taken up here or by the neighbour that the table names."""
 
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 from protocol.commands import (
+    Cancel,
     CommandRequest,
     Drain,
     Load,
+    Metrics,
     Ping,
+    RegionAttach,
+    RegionDetach,
     Replace,
     Status,
     UncacheFrame,
     UnknownCommand,
     Unload,
+    Warmup,
     parse_command,
 )
 from protocol.errors import UNKNOWN_COMMAND, ErrorCode, WireError
 from protocol.messages import Command
+from worker.errors import CANCELLED
+from worker.handlers.metrics import answer_metrics
+from worker.handlers.shared import attach_region, detach_region
+from worker.handlers.warmup import warm_up
 from worker.requests import Request
 from worker.service import Service
 from worker.slots import Load as SlotLoad
@@ -104,6 +113,14 @@ def _drain(service: Service, request: Request, command: Drain) -> None:
     service.in_flight.when_idle(partial(service.answer_fields, request, {"cmd": "drain", "status": "ok"}))
 
 
+def _cancel(service: Service, request: Request, command: Cancel) -> None:
+    """Let go of what runs under an id, at any stage before predict."""
+    inferences = [older for older in service.in_flight.with_id(command.request_id) if older.slot is not None]
+    cancelled = sum(service.give_up(older, CANCELLED) for older in inferences)
+    head = {"cmd": "cancel", "status": "ok", "requestId": command.request_id}
+    service.answer_fields(request, head | {"cancelled": cancelled})
+
+
 def _unknown(service: Service, request: Request, command: UnknownCommand) -> None:
     text = UNKNOWN_COMMAND.format(command.name)
     service.answer_fields(request, _error(command.name, text, ErrorCode.UNSUPPORTED))
@@ -122,5 +139,10 @@ _COMMANDS: dict[type[CommandRequest], Callable[[Service, Request, Any], None]] =
     UncacheFrame: _uncache,
     Ping: _ping,
     Drain: _drain,
+    Cancel: _cancel,
+    Warmup: warm_up,
+    Metrics: answer_metrics,
+    RegionAttach: attach_region,
+    RegionDetach: detach_region,
     UnknownCommand: _unknown,
 }

@@ -1,0 +1,141 @@
+"""The keys of a model's configuration, as a frozen struct; see `config_structs`."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from model_files.base import ModelRef
+from postprocessors import POSTPROCESSORS
+from preprocess.options import ResizeMode
+from runtimes import KNOWN_RUNTIMES
+from runtimes.onnx_devices import DEVICES
+from worker import config_readers as read
+from worker.config_keys import key
+
+RUNTIME_WORDS = ("auto", *sorted(KNOWN_RUNTIMES))
+
+
+@dataclass(frozen=True, slots=True)
+class ModelConfig:
+    """One slot's model."""
+
+    path: str = key(
+        "path",
+        "",
+        read.Text(),
+        "The model: a path, relative ones from the worker's working directory, or a `file:` URI."
+        " `fake:NAME?key=value` is a double for tests and benches. The schemes `hf`, `modelcache`, `http`,"
+        " `https` and `s3` are known and not served yet.",
+        "Several slots may name the same file; each loads it by itself.",
+        required=True,
+    )
+    sha256: str | None = key(
+        "sha256",
+        None,
+        read.Text(),
+        "The digest that the file must have, 64 hexadecimal digits. With another one the model is not"
+        " loaded.",
+        "Set it where the file comes over a network or may be replaced by others.",
+        absent="the file is not checked",
+    )
+    runtime: str | None = key(
+        "runtime",
+        None,
+        read.Text(RUNTIME_WORDS),
+        "The runtime of this slot, in the words of the worker's `runtime`. An unknown name fails the slot"
+        " alone.",
+        "Set it where one model of several needs another runtime.",
+        absent="the worker's `runtime`",
+    )
+    device: str = key(
+        "device",
+        "",
+        read.Text(tuple(DEVICES)),
+        "The device, in any case of letters. Where it cannot be had, and for an unknown name, the model"
+        " runs on the CPU, and `deviceFallback` in its slot says why.",
+        "Set it to use a GPU or another accelerator; `python -m worker doctor` tells which are usable.",
+        absent="`cpu`",
+    )
+    input_size: tuple[int, int] | None = key(
+        "inputSize",
+        None,
+        read.Size(),
+        "The side, or [width, height], that pictures are prepared to, where the model leaves it open. A"
+        " fixed input is used as it is, with a warning where it disagrees.",
+        "Lower it for speed, raise it for small objects; use multiples of 32 with YOLO models.",
+        absent="what the file recommends, else 640",
+    )
+    preprocess_mode: ResizeMode = key(
+        "preprocessMode",
+        ResizeMode.LETTERBOX,
+        read.Choice(ResizeMode),
+        "How a picture is fitted to the input: `letterbox` keeps the aspect ratio and pads the rest with"
+        " grey, `resize` stretches.",
+        "Take `resize` for models that were trained on stretched pictures.",
+    )
+    postprocessor: str = key(
+        "postprocessor",
+        "yolo",
+        read.Text(tuple(POSTPROCESSORS)),
+        "How outputs become results. `yolo` tells the family by itself and refuses a model where that is"
+        " not clear; the others name the family; `raw` gives the tensors.",
+        "Name the family where `yolo` refuses a model that you know; take `raw` for any other model.",
+    )
+    confidence: float = key(
+        "confidence",
+        0.25,
+        read.Number(0.0, 1.0),
+        "The lowest score that is reported, unless a request's option `confidence` says otherwise. 0 means"
+        " the default here; in the option it is 0.",
+        "Raise it against false findings, lower it where objects are missed.",
+    )
+    labels: tuple[str, ...] = key(
+        "labels",
+        (),
+        read.Labels(),
+        'Class names: a list by class id, or an object from class id to name, as `{"0": "person"}`.',
+        "Set them where the file has none, or names that you want otherwise.",
+        absent="the names in the file's metadata, if any",
+    )
+    intra_threads: int | None = key(
+        "intraThreads",
+        None,
+        read.Integer(1),
+        "Native threads of one predict call.",
+        "Lower it to leave cores to other work; raise it beyond the default only by measurement.",
+        unit="threads",
+        absent="the cores shared among the slot's predict threads",
+    )
+    inter_threads: int | None = key(
+        "interThreads",
+        None,
+        read.Integer(1),
+        "Native threads across the branches of a graph.",
+        "Set it for models with wide, independent branches, by measurement.",
+        unit="threads",
+        absent="the library's default",
+    )
+    spinning: bool | None = key(
+        "spinning",
+        None,
+        read.Flag(),
+        "Whether idle native threads burn their core for lower latency.",
+        "Set it on a machine that is otherwise idle, where single answers must be as quick as can be.",
+        absent="`false`",
+    )
+    max_queued: int | None = key(
+        "maxQueued",
+        None,
+        read.Integer(1),
+        "How many items may wait for this slot before they are prepared. A request beyond it is answered"
+        " `overloaded` at once, whatever `overload` says; one is always taken when nothing waits.",
+        "Set it where one slow model must not fill `maxInFlight` and so hold up the others.",
+        unit="items",
+        absent="the worker's limits alone hold",
+    )
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    """Keys that none of the above reads; a postprocessor may."""
+
+    @property
+    def ref(self) -> ModelRef:
+        return ModelRef(self.path, self.sha256)
