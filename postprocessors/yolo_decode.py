@@ -39,6 +39,9 @@ class Candidates(NamedTuple):
     """(n,)"""
 
 
+NOTHING = Candidates(np.empty((0, 4), np.float32), np.empty(0, np.float32), np.empty(0, np.intp))
+"""Of most pictures of most cameras: told by one look at the scores."""
+
 Decoder = Callable[[Floats, float, Size], Candidates]
 """Takes the output (2-D), the lowest score wanted, and the tensor's (width, height)."""
 
@@ -52,6 +55,8 @@ def decode_yolov8(output: Floats, confidence: float, size: Size) -> Candidates:
     best = _best_scores(scores)
     _require_finite(best, "scores")
     chosen = np.flatnonzero(best >= confidence)
+    if not len(chosen):
+        return NOTHING
     boxes = _in_pixels(_single(output[:4, chosen].T), output.T, size)
     return _candidates(cxcywh_to_xyxy(boxes), best[chosen], _single(scores[:, chosen]).argmax(axis=0))
 
@@ -91,7 +96,10 @@ def decode_yolox(output: Floats, confidence: float, size: Size) -> Candidates:
 
 def decode_yolov10(output: Floats, confidence: float, size: Size) -> Candidates:
     """YOLOv10, 26, and exports with suppression inside: (rows, 6), corners, score, class."""
-    scores = _single(output[:, 4])
+    column = output[:, 4]
+    if len(column) and np.maximum.reduce(column) < confidence:  # not so with NaN, which it gives back
+        return NOTHING
+    scores = _single(column)
     _require_finite(scores, "scores")
     chosen = np.flatnonzero(scores >= confidence)
     boxes = _in_pixels(_single(output[chosen, :4]), output, size)

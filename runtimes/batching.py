@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -33,8 +33,23 @@ class BatchPlan:
     """Most items of one native call; 1 = each by itself."""
     fixed: bool = False
     """A call takes exactly `max_batch_size` rows: fewer are padded."""
+    sizes: tuple[int, ...] = ()
+    """Ascending: how many rows a call may have where the device compiles for each number of them, up to
+    `max_batch_size`; what lies between is padded. Empty: any number."""
     certain: bool = True
     """The file says that the first axis of every output is the batch; else the first batch proves it."""
+
+    def rows(self, items: int) -> int:
+        """Return how many rows a call for so many items has."""
+        return next((size for size in self.sizes if size >= items), items)
+
+
+def compiled_sizes(plan: BatchPlan) -> BatchPlan:
+    """Restrict a plan to powers of two, for devices that spend seconds on each new number of rows."""
+    if plan.fixed or plan.max_batch_size == 1:
+        return plan
+    powers = [1 << bit for bit in range((plan.max_batch_size - 1).bit_length())]
+    return replace(plan, sizes=(*powers, plan.max_batch_size))
 
 
 def plan_batches(
@@ -114,14 +129,15 @@ class BatchRunner:
     def _stacked(self, chunk: Sequence[TensorMap]) -> list[TensorMap]:
         if len(chunk) == 1 or not self._proof.works or not _stackable(chunk):
             return self._looped(chunk)
+        rows = self._plan.rows(len(chunk))
         try:
-            outputs = self._call(self._stack.fill(chunk, len(chunk)))
+            outputs = self._call(self._stack.fill(chunk, rows))
         except InferenceError as exc:
             results = self._looped(chunk)  # an item that fails by itself, too, is at fault: raises
             self._proof.refute(str(exc))
             return results
-        if not _has_rows(outputs, len(chunk)):
-            self._proof.refute(f"a batch of {len(chunk)} is answered with {_first_axes(outputs)} rows")
+        if not _has_rows(outputs, rows):
+            self._proof.refute(f"a batch of {rows} is answered with {_first_axes(outputs)} rows")
             return self._looped(chunk)
         results = list(_split(outputs, len(chunk)))
         return results if self._proof.proven else self._checked(chunk, results)

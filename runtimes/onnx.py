@@ -12,7 +12,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as native
 
 from model_files.base import ModelFiles
 from runtimes.base import CompiledModel, Lane
-from runtimes.batching import BatchPlan, BatchProof, BatchRunner, plan_batches
+from runtimes.batching import BatchPlan, BatchProof, BatchRunner, compiled_sizes, plan_batches
 from runtimes.cores import available_cores
 from runtimes.errors import InferenceError, ModelLoadError
 from runtimes.file_kinds import check_model_file, describe_kind
@@ -99,7 +99,9 @@ class OnnxModel:
         self.metadata: ModelMetadata = read_metadata(session.get_modelmeta().custom_metadata_map)
         self.device = device
         takes_images = any(spec.kind is TensorKind.IMAGE for spec in self.inputs)
-        self._plan: BatchPlan = plan_batches(inputs, outputs, takes_images=takes_images)
+        plan = plan_batches(inputs, outputs, takes_images=takes_images)
+        # TensorRT builds an engine for each shape, CUDA searches its convolutions anew, others compile.
+        self._plan: BatchPlan = plan if device.effective == "cpu" else compiled_sizes(plan)
         self._proof = BatchProof(self._plan)
         self._session: Session | None = session
         self._output_names = [spec.name for spec in self.outputs]

@@ -17,7 +17,7 @@ from protocol.session import Handshake, HandshakeError, read_handshake
 from worker import logs
 from worker.config import parse_worker
 from worker.config_readers import ConfigError
-from worker.descriptors import Descriptors
+from worker.descriptors import Descriptors, allow_more
 from worker.errors import SHUTTING_DOWN, Failure, failure_of
 from worker.handlers import HANDLERS
 from worker.handlers.metrics import serve_metrics
@@ -34,6 +34,9 @@ log = logging.getLogger(__name__)
 
 IDLE_BUFFER_BYTES = 64 << 20
 """What the pool of packet and tensor memory keeps for the next request: ten 1080p frames."""
+
+_DESCRIPTORS = 4096
+"""Room for every region that may be attached, and for what libraries open."""
 
 _FLUSH_S = 1.0
 """How long the end waits for a host that does not read its last answers."""
@@ -215,6 +218,7 @@ def serve(descriptors: Descriptors, started: float) -> NoReturn:
         started: when the process began to run (performance counter), for `startupMs` and `uptimeMs`.
     """
     logs.start()
+    allow_more(_DESCRIPTORS)
     loop = asyncio.new_event_loop()
     status = loop.run_until_complete(Worker(descriptors, loop, started).run())
     leave(status)

@@ -23,7 +23,9 @@ from protocol.messages import (
     InferCached,
     InferJpeg,
     InferRaw,
+    InferShared,
     Picture,
+    SharedPicture,
 )
 from protocol.options import NO_OPTIONS, RequestOptions
 from protocol.pixel_format import PixelFormat
@@ -138,6 +140,18 @@ class WorkerClient:
     ) -> Answer:
         """Run a model on a picture that the worker keeps."""
         return await self.send(InferCached(self.next_id(), model, frame_id, options))
+
+    async def infer_shared(
+        self,
+        region_id: int,
+        picture: SharedPicture,
+        model: int = 0,
+        *,
+        offset: int = 0,
+        options: RequestOptions = NO_OPTIONS,
+    ) -> Answer:
+        """Run a model on a picture in a region that `command("region_attach", …)` has made known."""
+        return await self.send(InferShared(self.next_id(), model, region_id, offset, picture, options))
 
     async def command(self, cmd: str, **fields: Any) -> Answer:
         """Send a command, its fields by their names on the wire: `command("load", index=1, config={…})`."""

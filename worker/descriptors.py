@@ -61,6 +61,19 @@ def _move_up(descriptor: int) -> int:
     return fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 3)
 
 
+def allow_more(wanted: int) -> None:
+    """Raise the limit of open descriptors as far as the system allows: each region has one."""
+    if sys.platform == "win32":
+        return
+    import resource  # noqa: PLC0415 - Windows has none
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+
+
 def enlarge(descriptor: int) -> None:
     """Give a pipe or a socket a larger buffer, as far as the system allows."""
     mode = os.fstat(descriptor).st_mode

@@ -8,8 +8,8 @@ from worker.requests import Group
 Source = str | None
 """Which camera; None: the requests that name none are one source together."""
 
-_REMEMBERED = 1024
-"""Sources without waiting groups whose share of the past is kept at most."""
+_REMEMBERED = 256
+"""Sources without waiting groups beyond which those are looked for that are owed nothing any longer."""
 
 
 @dataclass(slots=True, eq=False)
@@ -22,10 +22,12 @@ class _Line:
 
 
 class _Turns:
-    """Start-time fair queueing (Goyal, Vin and Cheng, 1996) by items over the sources of one priority.
+    """Weighted fair queueing by items over the sources of one priority.
 
-    Whose next group has the smallest start tag is next; a group moves its source's tag by its number
-    of items. A source that was idle begins at the present, so it can save up nothing.
+    The next group of each source has a start tag, and the smallest is next; a group moves the tag of its
+    source by its number of items. The present moves as it would if all sources that wait were served at
+    once (the virtual time of Demers, Keshav and Shenker, 1989). A source that was idle begins at the
+    present: it saves up nothing, and newcomers never keep out those who wait already.
     """
 
     def __init__(self) -> None:
@@ -33,25 +35,25 @@ class _Turns:
         self._now = 0.0
         self._ends: dict[Source, float] = {}
         """Tags ahead of the present, of sources that have nothing waiting."""
+        self._look_through_at = _REMEMBERED
 
     def add(self, group: Group) -> None:
         line = self._lines.get(group.source)
         if line is None:
-            start = max(self._now, self._ends.pop(group.source, 0.0))
+            start = max(self._now, self._ends.pop(group.source, 0.0)) if self._ends else self._now
             line = self._lines[group.source] = _Line(start)
         line.groups[group] = None
 
     def pop(self) -> Group | None:
-        if not self._lines:
+        lines = self._lines
+        if not lines:
             return None
-        if len(self._lines) == 1:
-            (source,) = self._lines
-        else:
-            source = min(self._lines, key=self._start_of)
-        line = self._lines[source]
+        source = min(lines, key=self._start_of) if len(lines) > 1 else next(iter(lines))
+        line = lines[source]
         group, _ = line.groups.popitem(last=False)
-        self._now = max(self._now, line.start)
-        line.start += len(group.items)
+        items = len(group.items)
+        self._now += items / len(lines)
+        line.start += items
         if not line.groups:
             self._forget(source, line)
         return group
@@ -71,9 +73,13 @@ class _Turns:
             self._ends.clear()  # nobody has waited: nothing is owed
             self._now = 0.0
         elif line.start > self._now:
-            self._ends[source] = line.start
-            if len(self._ends) > _REMEMBERED:
-                self._ends = {name: end for name, end in self._ends.items() if end > self._now}
+            self._remember(source, line.start)
+
+    def _remember(self, source: Source, end: float) -> None:
+        self._ends[source] = end
+        if len(self._ends) > self._look_through_at:
+            self._ends = {name: end for name, end in self._ends.items() if end > self._now}
+            self._look_through_at = max(_REMEMBERED, 2 * len(self._ends))
 
 
 class FairQueue:

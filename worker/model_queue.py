@@ -183,6 +183,7 @@ class ModelQueue:
 
     def _settle(self, item: Item) -> None:
         group = item.group
+        assert group is not None
         group.unprepared -= 1
         if item.prepared is None or item.stage is Stage.WITHDRAWN:
             group.items.remove(item)
@@ -194,6 +195,7 @@ class ModelQueue:
     def _drop(self, item: Item, stage: Stage) -> list[Item]:
         """Let go of a withdrawn item; one that is being prepared goes when that ends."""
         group = item.group
+        assert group is not None
         if stage is Stage.PREPARING:
             return []
         group.items.remove(item)

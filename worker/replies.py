@@ -25,19 +25,28 @@ def figures_of(item: Item) -> dict[str, Any]:
     timings = item.timings
     assert item.prepared is not None
     transform = item.prepared.transform
-    ready = timings.prepared or timings.arrived
+    prepare_ms, predict_ms = timings.prepare_ms, timings.predict_ms
+    if timings.prepare_began:
+        queue, decode = (
+            round((timings.prepare_began - timings.arrived) * 1000, 3),
+            round(timings.decode_ms, 3),
+        )
+        prepare, wait = round(prepare_ms, 3), timings.predict_began - timings.prepared
+    else:  # the tensor was there: the stages before it took no time
+        queue = decode = prepare = 0.0
+        wait = timings.predict_began - timings.arrived
     return {
-        "inferenceMs": round(timings.prepare_ms + timings.predict_ms, 2),
-        "preprocessMs": round(timings.prepare_ms, 2),
-        "predictMs": round(timings.predict_ms, 2),
+        "inferenceMs": round(prepare_ms + predict_ms, 2),
+        "preprocessMs": round(prepare_ms, 2),
+        "predictMs": round(predict_ms, 2),
         "batchSize": item.batch_size,
         "frameSize": f"{transform.source_width}x{transform.source_height}",
         "timings": {
-            "queue": round(((timings.prepare_began or timings.arrived) - timings.arrived) * 1000, 3),
-            "decode": round(timings.decode_ms, 3),
-            "prepare": round(timings.prepare_ms, 3),
-            "wait": round((timings.predict_began - ready) * 1000, 3),
-            "predict": round(timings.predict_ms, 3),
+            "queue": queue,
+            "decode": decode,
+            "prepare": prepare,
+            "wait": round(wait * 1000, 3),
+            "predict": round(predict_ms, 3),
             "postprocess": round(timings.postprocess_ms, 3),
         },
     }

@@ -1,11 +1,16 @@
-"""A request from its arrival to its one answer, and the items it is made of."""
+"""A request from its arrival to its one answer, and the items it is made of.
+
+Several of these are made for every packet, so they are msgspec structs, as the messages are: one of
+eight fields in 0.15 instead of 0.6 µs.
+"""
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, Protocol
 
+import msgspec
 from numpy.typing import NDArray
 
 from frame_cache.base import PreparedKey
@@ -25,8 +30,7 @@ class WithdrawsItems(Protocol):
         ...
 
 
-@dataclass(slots=True, eq=False)
-class Request:
+class Request(msgspec.Struct, eq=False):
     """One accepted packet. Belongs to the event loop alone."""
 
     id: int
@@ -73,8 +77,7 @@ class ItemOptions:
     roi: Box | None = None
 
 
-@dataclass(slots=True)
-class Timings:
+class Timings(msgspec.Struct, eq=False, gc=False):
     """Moments (seconds of the performance counter) and spans (ms) of an item's way."""
 
     arrived: float
@@ -87,8 +90,7 @@ class Timings:
     postprocess_ms: float = 0.0
 
 
-@dataclass(slots=True, eq=False)
-class Item:
+class Item(msgspec.Struct, eq=False):
     """One picture on its way through one model."""
 
     source: Source
@@ -103,7 +105,8 @@ class Item:
     prepared: Prepared | None = None
     batch_size: int = 1
     """How many items its predict call had."""
-    group: "Group" = field(init=False)
+    group: "Group | None" = None
+    """Which predict call it belongs to, once it is queued."""
 
     @property
     def tensor(self) -> NDArray[Any]:
@@ -120,8 +123,7 @@ class Priority(IntEnum):
     LOW = 2
 
 
-@dataclass(slots=True, eq=False)
-class Group:
+class Group(msgspec.Struct, eq=False):
     """Items that go through one predict call."""
 
     items: list[Item]

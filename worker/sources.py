@@ -1,8 +1,9 @@
 """Where an item's picture comes from: its own packet, the frame cache, or shared memory."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Protocol
+
+import msgspec
 
 from frame_cache.base import Decode, PreparedKey
 from frame_cache.memory import CachedFrame
@@ -43,8 +44,7 @@ class Source(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class PacketSource:
+class PacketSource(msgspec.Struct, frozen=True, eq=False):
     """The request brought the picture along."""
 
     frame: Frame
@@ -60,8 +60,7 @@ class PacketSource:
         return make()
 
 
-@dataclass(frozen=True, slots=True)
-class CachedSource:
+class CachedSource(msgspec.Struct, frozen=True, eq=False):
     """The picture lies in the frame cache, decoded and prepared once for all who ask alike."""
 
     entry: CachedFrame
@@ -81,8 +80,7 @@ class CachedSource:
         return self.entry.prepare(key, make)
 
 
-@dataclass(frozen=True, slots=True)
-class SharedSource:
+class SharedSource(msgspec.Struct, frozen=True, eq=False):
     """The picture lies in a shared-memory region, whose user this is."""
 
     use: RegionUse
@@ -101,8 +99,7 @@ class SharedSource:
         return make()
 
 
-@dataclass(frozen=True, slots=True)
-class SpentSource:
+class SpentSource(msgspec.Struct, frozen=True, eq=False):
     """What is left when a picture has been prepared: nothing that keeps its memory."""
 
     decode_prefix: str = ""

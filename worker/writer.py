@@ -180,7 +180,7 @@ class ResponseWriter:
     @property
     def congested(self) -> bool:
         """Whether so much waits that no further request should be read."""
-        return self.pending_bytes > HIGH_WATER
+        return self._bytes + self._sink.pending_bytes > HIGH_WATER
 
     def send(self, request_id: int, body: bytes) -> None:
         """Queue an answer; it is written in this turn of the loop, with what else is queued then."""
@@ -189,7 +189,6 @@ class ResponseWriter:
         packet = encode_response(request_id, body)
         self._parts.append(packet)
         self._bytes += len(packet)
-        self._was_congested = self._was_congested or self.congested
         if not self._scheduled and not self._watching:
             self._scheduled = True
             self._loop.call_soon(self._flush)
@@ -201,6 +200,7 @@ class ResponseWriter:
 
     def _flush(self) -> None:
         self._scheduled = False
+        self._was_congested = self._was_congested or self.congested
         try:
             while self._parts:
                 self._drop(self._sink.write([self._parts[i] for i in range(min(len(self._parts), _PARTS))]))

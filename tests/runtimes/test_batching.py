@@ -11,6 +11,7 @@ from runtimes.batching import (
     BatchProof,
     BatchRunner,
     NativeCall,
+    compiled_sizes,
     plan_batches,
 )
 from runtimes.errors import InferenceError
@@ -95,6 +96,14 @@ CALLS = [
     (BatchPlan(4, fixed=True), 6, [4, 4]),
     (OPEN, 0, []),
     (BatchPlan(4, fixed=True), 0, []),
+    (compiled_sizes(OPEN), 1, [1]),
+    (compiled_sizes(OPEN), 3, [4]),
+    (compiled_sizes(OPEN), 8, [8]),
+    (compiled_sizes(OPEN), DYNAMIC_BATCH_CAP + 5, [DYNAMIC_BATCH_CAP, 8]),
+    (compiled_sizes(BatchPlan(6)), 5, [6]),
+    (compiled_sizes(DOUBTFUL), 3, [4, 1, 1]),
+    (compiled_sizes(BatchPlan(4, fixed=True)), 3, [4]),
+    (compiled_sizes(ALONE), 2, [1, 1]),
 ]
 
 

@@ -213,8 +213,8 @@ def test_failed_items_of_an_answered_batch_count_apart():
 def test_items_are_not_kept():
     metrics = Metrics()
 
-    class Watched(Item):
-        __slots__ = ("__weakref__",)
+    class Watched(Item, weakref=True, eq=False):
+        """An item whose end can be seen."""
 
     watched = Watched(SPENT, KEY, OPTIONS, None, way())
     metrics.answered(0, [watched], None)

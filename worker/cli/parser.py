@@ -50,6 +50,7 @@ COMMANDS: dict[str, Command] = {
     "detect": Command("worker.cli.detect", "find objects in your own pictures"),
     "demo": Command("worker.cli.demo", "find shapes in pictures, in every way a host can send them"),
     "doctor": Command("worker.cli.doctor", "what works on this machine, what is missing, what to do"),
+    "tune": Command("worker.cli.tune", "the settings with which a model is quickest on this machine"),
     "schema": Command("worker.cli.schema", "print the JSON Schema of the handshake's configuration"),
     "completion": Command("worker.cli.completion", "print a script that lets your shell complete commands"),
 }

@@ -2,8 +2,9 @@
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
+
+import msgspec
 
 from preprocess.frame import Frame
 from protocol.errors import JPEG_DECODE_PREFIX, RAW_WRAP_PREFIX
@@ -28,8 +29,7 @@ from worker.sources import CachedSource, PacketSource, Source
 _PRIORITIES = {priority.name.lower(): priority for priority in Priority}
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Asked:
+class Asked(msgspec.Struct, frozen=True, eq=False):
     """An inference request until a model has it."""
 
     request: Request
@@ -128,7 +128,11 @@ def _infer(
     service: Service, request: Request, model: int, sources: Sequence[Source], options: RequestOptions
 ) -> None:
     asked = ask(service, request, model, options)
-    bind(service, model, partial(queue, service, asked, sources))
+    serving = service.slots.serving(model)
+    if serving is not None:
+        queue(service, asked, sources, serving)
+    else:
+        bind(service, model, partial(queue, service, asked, sources))
 
 
 def _items(service: Service, asked: Asked, sources: Sequence[Source], serving: ServingModel) -> list[Item]:
