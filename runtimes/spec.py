@@ -77,6 +77,11 @@ class DeviceReport:
     effective: str
     fallback_reason: str | None = None
 
+    @property
+    def on_cpu(self) -> bool:
+        """Whether predict takes the cores that preparing takes too; a double counts as such."""
+        return self.effective.lower().startswith(("cpu", "fake"))
+
 
 @dataclass(frozen=True, slots=True)
 class ModelDescription:

@@ -5,7 +5,7 @@ import struct
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-COMMAND, INFER_JPEG, INFER_RAW, INFER_BATCH, CACHE_FRAME, INFER_CACHED = range(6)
+COMMAND, INFER_JPEG, INFER_RAW, INFER_BATCH, CACHE_FRAME, INFER_CACHED, INFER_SHARED = range(7)
 WITH_OPTIONS = 0x80
 
 RGB, BGR, GRAY, RGBA, BGRA, NV12, I420 = range(7)
@@ -45,6 +45,12 @@ def cache(frame_id: int, width: int, height: int, pixel_format: int, pixels: byt
 
 def cached(model: int, frame_id: int) -> bytes:
     return struct.pack("<BI", model, frame_id)
+
+
+def shared(
+    model: int, region_id: int, offset: int, width: int, height: int, pixel_format: int, size: int
+) -> bytes:
+    return struct.pack("<BIQIIBI", model, region_id, offset, width, height, pixel_format, size)
 
 
 def options(fields: Mapping[str, Any] | bytes, payload: bytes) -> bytes:

@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from worker.config import BatchMode, WorkerConfig
-from worker.model_queue import ModelQueue
-from worker.requests import Group, Item, Priority
+from worker.requests import Group, Item, ItemQueue, Priority
 
 ADAPTIVE_BATCH = 8
 """Most items of an adaptive batch by default: beyond it latency grows and throughput hardly."""
@@ -58,7 +57,7 @@ class Accumulator(Protocol):
 class SingleAccumulator:
     """Every item is a group of its own: the modes `none` and `adaptive`."""
 
-    def __init__(self, queue: ModelQueue) -> None:
+    def __init__(self, queue: ItemQueue) -> None:
         self._queue = queue
 
     def add(self, item: Item, arrival: Arrival) -> None:
@@ -82,7 +81,7 @@ class ListAccumulator(SingleAccumulator):
 class _Collecting:
     """A group that grows until it is full or its time is over."""
 
-    def __init__(self, queue: ModelQueue, size: int, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, queue: ItemQueue, size: int, loop: asyncio.AbstractEventLoop) -> None:
         self._queue = queue
         self._size = size
         self._loop = loop
@@ -125,7 +124,7 @@ class WindowAccumulator(ListAccumulator):
     """Single requests collect for a while or until a batch is full: the mode `window`."""
 
     def __init__(
-        self, queue: ModelQueue, window_s: float, max_batch_size: int, loop: asyncio.AbstractEventLoop
+        self, queue: ItemQueue, window_s: float, max_batch_size: int, loop: asyncio.AbstractEventLoop
     ) -> None:
         super().__init__(queue)
         self._window_s = window_s
@@ -153,7 +152,7 @@ class HintedAccumulator:
     """Lets requests that announce a batch collect, and hands all others on."""
 
     def __init__(
-        self, others: Accumulator, queue: ModelQueue, max_batch_size: int, loop: asyncio.AbstractEventLoop
+        self, others: Accumulator, queue: ItemQueue, max_batch_size: int, loop: asyncio.AbstractEventLoop
     ) -> None:
         """Create an accumulator without a batch.
 
@@ -197,7 +196,7 @@ def _patience(arrival: Arrival) -> float:
 
 
 def make_accumulator(
-    config: WorkerConfig, queue: ModelQueue, limit: int, loop: asyncio.AbstractEventLoop
+    config: WorkerConfig, queue: ItemQueue, limit: int, loop: asyncio.AbstractEventLoop
 ) -> Accumulator:
     """Return the accumulator that the configured mode wants, for batches of up to `limit` items."""
     by_mode: Accumulator

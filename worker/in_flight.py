@@ -84,6 +84,8 @@ class InFlight:
             self._unbind(request, (request.slot, request.source))
         if request.timer is not None:
             request.timer.cancel()
+        if request.held is not None:
+            request.held.let_go()
         if request.booked_bytes is None:
             self._commands -= 1
         else:

@@ -9,8 +9,7 @@ from runtimes.base import CompiledModel, Lane
 from runtimes.errors import InferenceError
 from runtimes.spec import TensorMap
 from worker.errors import Failure, failure_of
-from worker.model_queue import ModelQueue
-from worker.requests import Item
+from worker.requests import Item, ItemQueue
 from worker.shares import PredictShares, WorkAccount
 
 Deliver = Callable[[Item, TensorMap], None]
@@ -25,6 +24,15 @@ class LaneState:
     """When the running predict call began (performance counter); 0 while there is none."""
 
 
+@dataclass(slots=True, eq=False)
+class _Means:
+    """What a predict thread works with."""
+
+    state: LaneState
+    lane: Lane | None = None
+    """Opened by its first items."""
+
+
 class LanePool:
     """The lanes of one model; closes the model when the last of them ends."""
 
@@ -32,7 +40,7 @@ class LanePool:
         self,
         compiled: CompiledModel,
         input_name: str,
-        queue: ModelQueue,
+        queue: ItemQueue,
         limit: int,
         shares: PredictShares,
         deliver: Deliver,
@@ -90,19 +98,25 @@ class LanePool:
         return sum(lane.busy_since > 0 for lane in self._lanes)
 
     def _serve(self, lane: LaneState) -> None:
-        opened: Lane | None = None
+        means = _Means(lane)
         while self._queue.wait_ready():
             share = self._shares.acquire(self._account)
             try:
-                items = self._queue.take()
-                if items:
-                    opened = opened or self._open(items)
-                if items and opened:
-                    self._predict(lane, opened, items)
+                while self._serve_once(means) and self._queue.has_ready:
+                    # Before it gives up its turn: else two models with a lane each would take turns by count.
+                    share = self._shares.renew(share)
             finally:
                 self._shares.release(share)
-            items = []  # hold no picture while waiting for the next
         self._end_one()
+
+    def _serve_once(self, means: _Means) -> bool:
+        """Predict what there is to take; False where that was nothing."""
+        items = self._queue.take()
+        if items:
+            means.lane = means.lane or self._open(items)
+        if items and means.lane:
+            self._predict(means.state, means.lane, items)
+        return bool(items)
 
     def _open(self, items: list[Item]) -> Lane | None:
         try:

@@ -126,7 +126,7 @@ class ModelLoader:
     def _lane_count(self, compiled: CompiledModel) -> int:
         """Return how many lanes a model gets: one, where "auto" meets a device that gains from batches."""
         adaptive = self._config.batch_mode is BatchMode.ADAPTIVE
-        gains = compiled.max_batch_size > 1 and compiled.device.effective != "cpu"
+        gains = compiled.max_batch_size > 1 and not compiled.device.on_cpu
         return 1 if adaptive and gains and self._config.concurrency is None else self._lanes
 
     def _plan(self, config: ModelConfig, compiled: CompiledModel) -> tuple[ModelPlan, tuple[str, ...]]:
@@ -140,17 +140,26 @@ class ModelLoader:
         if spec.channels == 1:
             recipe = dataclasses.replace(recipe, channels=ChannelOrder.GRAY)
         mode = self._config.batch_mode
+        lanes = self._lane_count(compiled)
+        limit = batch_limit(mode, self._config.max_batch_size, compiled.max_batch_size)
         plan = ModelPlan(
             compiled,
             postprocessor,
             spec.name,
             PrepareOptions(width, height, layout, spec.dtype, config.preprocess_mode, recipe),
             generation=next(_generations),
-            lanes=self._lane_count(compiled),
-            batch_limit=batch_limit(mode, self._config.max_batch_size, compiled.max_batch_size),
+            lanes=lanes,
+            batch_limit=limit,
             merges=mode is BatchMode.ADAPTIVE,
+            lanes_prepare=_lanes_prepare(mode, limit, lanes, compiled),
         )
         return plan, warnings
+
+
+def _lanes_prepare(mode: BatchMode, limit: int, lanes: int, compiled: CompiledModel) -> bool:
+    """Return whether each lane prepares what it predicts: on the CPU, where the lanes have all the cores."""
+    alone = limit == 1 and mode in {BatchMode.NONE, BatchMode.ADAPTIVE}
+    return alone and compiled.device.on_cpu and lanes >= available_cores()
 
 
 def blank_item(pipeline: ModelPipeline, reply: Reply) -> Item:

@@ -142,6 +142,11 @@ class ModelQueue:
         return len(self._ready) > self._idle_lanes
 
     @property
+    def has_ready(self) -> bool:
+        """Whether a lane would find something at this moment."""
+        return bool(self._ready)
+
+    @property
     def depth(self) -> tuple[int, int, int]:
         """How many items wait unprepared, are being prepared, and are prepared, at this moment."""
         with self._changed:
@@ -237,6 +242,8 @@ class ModelQueue:
         expected = self._settled + self._preparing
         while len(items) < self._merge_limit:
             if self._ready:
+                if len(items) + len(self._ready[0].items) > self._merge_limit:
+                    return
                 items += self._take_group()
             elif self._settled < expected:
                 self._changed.wait()

@@ -14,12 +14,13 @@ from postprocessors.base import BoundPostprocessor, PostprocessContext
 from preprocess.options import PrepareOptions
 from runtimes.base import CompiledModel
 from runtimes.spec import TensorMap
+from worker.direct_queue import DirectQueue
 from worker.errors import Failure, failure_of
 from worker.lanes import LanePool
 from worker.model_queue import ModelQueue
 from worker.pictures import Pictures
 from worker.pools import PreparePool
-from worker.requests import Item, ItemOptions, Stage
+from worker.requests import Item, ItemOptions, ItemQueue, Stage
 from worker.shares import PredictShares
 from worker.sources import SPENT
 
@@ -47,6 +48,8 @@ class ModelPlan:
     batch_limit: int
     merges: bool
     """Whether a lane merges what is ready: the mode `adaptive`."""
+    lanes_prepare: bool = False
+    """Whether each lane prepares what it predicts; then there are no batches."""
 
 
 _HOP_MS = 0.05
@@ -63,14 +66,20 @@ class ModelPipeline:
         self.plan = plan
         self._stages = stages
         self._postprocess_ms = _HOP_MS
-        self.queue = ModelQueue(
+        self.queue = self._make_queue()
+        self.lanes = LanePool(
+            plan.compiled, plan.input_name, self.queue, plan.lanes, stages.shares, self._deliver, self._fail
+        )
+
+    def _make_queue(self) -> ItemQueue:
+        plan = self.plan
+        if plan.lanes_prepare:
+            return DirectQueue(self._prepare, self._want_lane)
+        return ModelQueue(
             ahead_limit=plan.lanes * (plan.batch_limit + 1),
             merge_limit=plan.batch_limit if plan.merges else 0,
             begin_prepare=self._begin_prepare,
             want_lane=self._want_lane,
-        )
-        self.lanes = LanePool(
-            plan.compiled, plan.input_name, self.queue, plan.lanes, stages.shares, self._deliver, self._fail
         )
 
     def adopt(self, items: Sequence[Item]) -> None:
@@ -89,7 +98,7 @@ class ModelPipeline:
         return PreparedKey(self.plan.generation, self.plan.prepare, options.decode, options.roi)
 
     def _prepare(self, item: Item) -> None:
-        """Decode and prepare one item, on a thread of the prepare pool."""
+        """Decode and prepare one item, on a thread of the prepare pool or the lane's own."""
         if item.stage is not Stage.WITHDRAWN:
             try:
                 self._make_tensor(item)

@@ -97,9 +97,11 @@ class BatchReply:
         self._answer()
 
     def _answer(self) -> None:
-        failed = self._failures
-        if len(failed) == len(self._results) and all(f.code is ErrorCode.INFERENCE_FAILED for f in failed):
-            body = self._shapes.body(self._request.type, failed[0])  # the predict call itself failed
+        codes = {failure.code for failure in self._failures}
+        if len(self._failures) < len(self._results) or len(codes) > 1:
+            self._completions.put(self._request, _encode({"results": self._results}))
+        elif codes == {ErrorCode.INFERENCE_FAILED}:  # the predict call itself failed
+            body = self._shapes.body(self._request.type, self._failures[0])
             self._completions.put(self._request, body, ErrorCode.INFERENCE_FAILED)
         else:
-            self._completions.put(self._request, _encode({"results": self._results}))
+            self._completions.put(self._request, _encode({"results": self._results}), *codes)

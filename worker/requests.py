@@ -30,6 +30,12 @@ class WithdrawsItems(Protocol):
         ...
 
 
+class Held(Protocol):
+    """What a request keeps from others until it is answered."""
+
+    def let_go(self) -> None: ...
+
+
 class Request(msgspec.Struct, eq=False):
     """One accepted packet. Belongs to the event loop alone."""
 
@@ -45,8 +51,64 @@ class Request(msgspec.Struct, eq=False):
     """Which camera it says that it is from."""
     work: "tuple[WithdrawsItems, Sequence[Item]] | None" = None
     """What it became, once a model has it."""
+    pictures: int = 1
+    """How many results its answer has."""
+    held: Held | None = None
+    """Let go of when it is answered."""
     timer: asyncio.TimerHandle | None = None
     """Fires at its deadline."""
+
+
+class ItemQueue(WithdrawsItems, Protocol):
+    """Where a model's items wait. Thread-safe: the loop submits, prepare threads settle, lanes take."""
+
+    def submit(self, group: "Group") -> None:
+        """Queue a group; an open one may grow through `extend` until `close`."""
+        ...
+
+    def extend(self, group: "Group", item: "Item") -> None:
+        """Add an item to an open group."""
+        ...
+
+    def close(self, group: "Group") -> None:
+        """Let no more items join a group."""
+        ...
+
+    def settle(self, item: "Item") -> None:
+        """Say that an item's prepare has ended: `item.prepared` is set, or it failed and is answered."""
+        ...
+
+    def wait_ready(self) -> bool:
+        """Wait, as a lane, until there is something to take; False when nothing will ever be."""
+        ...
+
+    def take(self) -> "list[Item]":
+        """Take what one predict call gets, prepared; perhaps nothing."""
+        ...
+
+    def retire(self) -> None:
+        """Submit no more: lanes end when everything is done."""
+        ...
+
+    @property
+    def starved(self) -> bool:
+        """Whether there is more to take than lanes wait for it."""
+        ...
+
+    @property
+    def has_ready(self) -> bool:
+        """Whether a lane would find something at this moment."""
+        ...
+
+    @property
+    def depth(self) -> tuple[int, int, int]:
+        """How many items wait unprepared, are being prepared, and are prepared, at this moment."""
+        ...
+
+    @property
+    def waiting(self) -> int:
+        """How many items wait unprepared."""
+        ...
 
 
 class Stage(IntEnum):

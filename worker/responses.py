@@ -32,6 +32,12 @@ class ErrorShapes:
         """Return the encoded error object that answers a request of some type."""
         return _encode(self._fields(request_type, failure))
 
+    def given_up(self, request_type: int, pictures: int, failure: Failure) -> bytes:
+        """Return the answer to a request of which nothing was run: a batch has an error for each picture."""
+        if request_type == MessageType.INFER_BATCH:
+            return _encode({"results": [self.item(failure)] * pictures})
+        return self.body(request_type, failure)
+
     def item(self, failure: Failure) -> dict[str, Any]:
         """Return the error object that stands in a batch's results for an item that failed."""
         return self._fields(MessageType.INFER_JPEG, failure)

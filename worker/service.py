@@ -118,7 +118,7 @@ class Service:
         if request.answered:
             return False
         if request.work is None:
-            self.fail(request, failure)
+            self.answer(request, self.shapes.given_up(request.type, request.pictures, failure), failure.code)
             return True
         queue, items = request.work
         withdrawn = [item for item in items if queue.withdraw(item)]

@@ -52,18 +52,23 @@ class PredictShares:
 
     def acquire(self, account: WorkAccount) -> Share:
         """Take a share; waits for one."""
-        turn = None
         with self._lock:
-            if self._free > 0:
-                self._free -= 1
-                self._serve(account)
+            turn = self._take_or_queue(account)
+        return self._share_after(turn, account)
+
+    def renew(self, share: Share) -> Share:
+        """Give a share back and take one for what comes next: the same one, where it is this model's turn."""
+        with self._lock:
+            if share not in self._held:  # taken back
+                turn = self._take_or_queue(share.account)
+            elif self._is_next(share):
+                self._held.discard(share)
+                self._serve(share.account)
+                turn = None
             else:
-                turn = self._queue(account)
-        if turn is not None:
-            turn.acquire()
-        share = Share(account)
-        self._held.add(share)
-        return share
+                turn = self._queue(share.account)
+                self._pass_on(share, charged=True)
+        return self._share_after(turn, share.account)
 
     def release(self, share: Share) -> None:
         """Give a share back, unless it was taken back already."""
@@ -78,6 +83,20 @@ class PredictShares:
             for share in [share for share in tuple(self._held) if share.since < limit]:
                 self._pass_on(share)
 
+    def _take_or_queue(self, account: WorkAccount) -> "threading.Lock | None":
+        if not self._free:
+            return self._queue(account)
+        self._free -= 1
+        self._serve(account)
+        return None
+
+    def _share_after(self, turn: "threading.Lock | None", account: WorkAccount) -> Share:
+        if turn is not None:
+            turn.acquire()
+        share = Share(account)
+        self._held.add(share)
+        return share
+
     def _queue(self, account: WorkAccount) -> threading.Lock:
         turn = threading.Lock()
         turn.acquire()
@@ -90,9 +109,15 @@ class PredictShares:
     def _serve(self, account: WorkAccount) -> None:
         account.tag = self._now = max(account.tag, self._now)
 
-    def _pass_on(self, share: Share) -> None:
-        self._held.discard(share)
+    def _is_next(self, share: Share) -> bool:
+        """Charge a share, and return whether no other model has had less."""
         share.account.tag += time.perf_counter() - share.since
+        return all(share.account.tag <= account.tag for account in self._accounts)
+
+    def _pass_on(self, share: Share, charged: bool = False) -> None:
+        self._held.discard(share)
+        if not charged:
+            share.account.tag += time.perf_counter() - share.since
         if not self._accounts:
             self._free += 1
             return

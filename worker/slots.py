@@ -244,7 +244,8 @@ class SlotTable:
         current = load.epoch == slot.epoch
         if current:
             self._install(slot, load)
-        for proceed in load.waiting:
+        waiting, load.waiting = load.waiting, []  # no cycle keeps what waited until a collection
+        for proceed in waiting:
             proceed(load.model)
         if load.model is not None and not current:
             load.model.retire()

@@ -57,6 +57,7 @@ def handle_batch(service: Service, request: Request, message: InferBatch) -> Non
         service.answer(request, encode_fields({"results": []}))
         return
     sources = [PacketSource(frame_of(picture), RAW_WRAP_PREFIX) for picture in message.pictures]
+    request.pictures = len(sources)
     _infer(service, request, message.model, sources, message.options)
 
 
@@ -66,7 +67,7 @@ def handle_cached(service: Service, request: Request, message: InferCached) -> N
     if entry is not None:
         _infer(service, request, message.model, [CachedSource(entry)], message.options)
         return
-    service.in_flight.bind(request, message.model, message.options.source)
+    ask(service, request, message.model, message.options)
     if service.slots.binds(message.model):
         service.fail(request, frame_not_cached(message.frame_id))
     else:

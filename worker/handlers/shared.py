@@ -19,12 +19,11 @@ from worker.sources import SharedSource
 def handle_shared(service: Service, request: Request, message: InferShared) -> None:
     """Queue a picture that lies in a region, which may still be being opened."""
     attachment = service.regions.get(message.region_id)
+    asked = ask(service, request, message.model, message.options)
     if attachment is None:
-        service.in_flight.bind(request, message.model, message.options.source)
         service.fail(request, region_not_attached(message.region_id))
         return
-    asked = ask(service, request, message.model, message.options)
-    waiting = _Waiting(service, asked, message)
+    waiting = request.held = _SharedPicture(service, asked, message)
     attachment.when_open(waiting.take_region)
     bind(service, message.model, waiting.take_model)
 
@@ -41,8 +40,11 @@ def detach_region(service: Service, request: Request, command: RegionDetach) -> 
     service.regions.detach(command.region_id, done)
 
 
-class _Waiting:
-    """A request that is queued when it has both its model and its region."""
+class _SharedPicture:
+    """The picture of a request that is queued when it has both its model and its region.
+
+    It uses the region until the request is answered.
+    """
 
     def __init__(self, service: Service, asked: Asked, message: InferShared) -> None:
         self._service = service
@@ -53,6 +55,8 @@ class _Waiting:
 
     def take_region(self, region: SharedRegion | None, failure: Failure | None) -> None:
         """Become a user of the region from here on: a `detach` waits for it."""
+        if self._asked.request.answered:
+            return
         if region is None:
             self._fail(failure)
             return
@@ -74,16 +78,24 @@ class _Waiting:
         model.hold()
         self._proceed()
 
+    def let_go(self) -> None:
+        """End the use of the region, and the hold on a model whose region did not come in time."""
+        self._source = None
+        self._release_model()
+
     def _proceed(self) -> None:
         if self._model is not None and self._source is not None:
             queue(self._service, self._asked, (self._source,), self._model)
-            self._model.let_go()
+            self._release_model()
+
+    def _release_model(self) -> None:
+        model, self._model = self._model, None
+        if model is not None:
+            model.let_go()
 
     def _fail(self, failure: Failure | None) -> None:
         if failure is not None:
             self._service.fail(self._asked.request, failure)
-        if self._model is not None:
-            self._model.let_go()
 
 
 def _answer_attach(
