@@ -25,25 +25,27 @@ class BareLoop:
 
     def __init__(self, job: BareJob) -> None:
         """Load the model, and run each picture once in each thread."""
-        self._chain = open_chain(job.model, _runtime_options(job))
+        self._chain = open_chain(job.model, _runtime_options(job), job.postprocessor)
         payloads = [Path(path).read_bytes() for path in job.payloads]
         self._frames = [frames_of(job.type, payload) for payload in payloads]
         self._threads = ThreadPoolExecutor(job.threads, initializer=self._open_lane)
         self._thread_count = job.threads
         self._lanes: dict[int, Lane] = {}
-        self._step = self._cached_step() if job.cached else self._fresh_step
-        self.run(Order(count=len(payloads) * job.threads))
+        self._batch = job.batch
+        self._step = self._chosen_step(job)
+        self.run(Order(count=len(payloads) * job.threads * job.batch))
 
     def run(self, order: Order) -> Measurement:
-        """Run so many requests, on all threads."""
-        numbers = iter(range(order.count))
+        """Run so many requests, or the next multiple of a batch, on all threads."""
+        steps = -(-order.count // self._batch)
+        numbers = iter(range(steps))
         cpu, began = time.process_time(), time.perf_counter()
         done = [self._threads.submit(self._work, numbers) for _ in range(self._thread_count)]
         finished = sum(future.result() for future in done)
         seconds = time.perf_counter() - began
-        assert finished == order.count
+        assert finished == steps
         return Measurement(
-            count=order.count,
+            count=steps * self._batch,
             seconds=seconds,
             subject_cpu_s=time.process_time() - cpu,
             peak_mb=peak_megabytes(os.getpid()),
@@ -69,9 +71,17 @@ class BareLoop:
         for frame in self._frames[number % len(self._frames)]:
             self._chain.finish(lane, self._chain.prepare(frame))
 
-    def _cached_step(self) -> Callable[[Lane, int], None]:
-        """Prepare every picture now."""
-        return _CachedStep(self._chain, list(itertools.chain.from_iterable(self._frames)))
+    def _batch_step(self, lane: Lane, number: int) -> None:
+        frames = itertools.islice(itertools.cycle(self._pictures()), self._batch)
+        self._chain.finish_all(lane, [self._chain.prepare(frame) for frame in frames])
+
+    def _pictures(self) -> Iterator[Frame]:
+        return itertools.chain.from_iterable(self._frames)
+
+    def _chosen_step(self, job: BareJob) -> Callable[[Lane, int], None]:
+        if job.cached:
+            return _CachedStep(self._chain, list(self._pictures()))  # prepares every picture now
+        return self._batch_step if job.batch > 1 else self._fresh_step
 
 
 class _CachedStep:

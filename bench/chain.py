@@ -43,21 +43,32 @@ class Chain:
 
     def predict(self, lane: Lane, prepared: Prepared) -> TensorMap:
         """Run the model alone."""
-        (outputs,) = lane.infer([{self.input.name: prepared.tensor}])
+        (outputs,) = self.predict_all(lane, [prepared])
         return outputs
+
+    def predict_all(self, lane: Lane, prepared: Sequence[Prepared]) -> list[TensorMap]:
+        """Run the model alone, all pictures in one call."""
+        return lane.infer([{self.input.name: each.tensor} for each in prepared])
 
     def finish(self, lane: Lane, prepared: Prepared) -> Result:
         """Predict and postprocess."""
-        context = PostprocessContext(prepared.transform, ResultOptions())
-        return self.postprocessor.run(self.predict(lane, prepared), context)
+        return self.finish_all(lane, [prepared])[0]
+
+    def finish_all(self, lane: Lane, prepared: Sequence[Prepared]) -> list[Result]:
+        """Predict in one call, and postprocess each."""
+        outputs = self.predict_all(lane, prepared)
+        return [
+            self.postprocessor.run(each, PostprocessContext(picture.transform, ResultOptions()))
+            for each, picture in zip(outputs, prepared, strict=True)
+        ]
 
 
-def open_chain(path: str, options: RuntimeOptions) -> Chain:
+def open_chain(path: str, options: RuntimeOptions, postprocessor_name: str = "yolo") -> Chain:
     """Load a model, by the worker's defaults."""
     compiled = get_runtime(runtime_for(path)).compile(resolve(ModelRef(path)), options)
     spec, metadata = compiled.inputs[0], compiled.metadata
     described = ModelDescription(compiled.inputs, compiled.outputs, metadata)
-    postprocessor = bind("yolo", described)
+    postprocessor = bind(postprocessor_name, described)
     wanted = metadata.image_size or (DEFAULT_SIDE, DEFAULT_SIDE)
     width, height = (ask if own == DYNAMIC else own for own, ask in zip(spec.image_size, wanted, strict=True))
     assert spec.layout is not None

@@ -1,15 +1,14 @@
-"""The pictures and packets that are sent: made once, written to files that every side reads."""
+"""The packets that are sent: made once, written to files that every side reads."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-from models import DEFAULT_MODEL, SCENES
+from bench.models import model_named
+from bench.pictures import VARIANTS, Image, source_image, variants
 from protocol.framing import HEADER_BYTES
 from protocol.messages import (
     CacheFrame,
@@ -18,47 +17,24 @@ from protocol.messages import (
     InferCached,
     InferJpeg,
     InferRaw,
+    InferShared,
     MessageType,
+    SharedPicture,
 )
 from protocol.picture import Picture
 from protocol.pixel_format import PixelFormat
 
-Image = NDArray[np.uint8]
-"""(height, width, 3) BGR."""
-
-VARIANTS = 4
-"""Different pictures, sent in turn: one alone would stay in the caches."""
-
 BATCH = 8
 """Pictures of a batch."""
 
-_SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+REGION = 1
+"""The id of the one region that is attached."""
+
+_PAGE = 4096
 _JPEG_QUALITY = 90
 
-
-@dataclass(frozen=True, slots=True)
-class Model:
-    """A model that is measured."""
-
-    path: str
-    picture: Path | None
-    """What it is shown; None, or a file that is not there: a drawn scene."""
-
-    @property
-    def missing(self) -> bool:
-        """Whether its file is not there."""
-        return not self.path.startswith("fake:") and not Path(self.path).exists()
-
-
-MODELS = {
-    "no-op": Model("fake:noop?size=640", None),
-    "default": Model(str(DEFAULT_MODEL), next(iter(sorted(SCENES.glob("*.jpg"))), None)),
-    "yolov8n": Model(
-        str(_SHARED / "models" / "onnx" / "yolov8n_float32.onnx"),
-        _SHARED / "images" / "street_peds_1080p.jpg",
-    ),
-}
-"""By the name that scenarios use."""
+Encode = Callable[[int, list[Image]], DataMessage]
+"""Makes the request for a picture's number out of all pictures."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +44,20 @@ class Input:
     type: MessageType
     size: tuple[int, int]
     """Width and height of its pictures."""
-    encode: Callable[[int, list[Image]], DataMessage]
-    """Makes the request for a picture's number out of all pictures."""
-    setup: Callable[[int, list[Image]], DataMessage] | None = None
+    encode: Encode
+    setup: Encode | None = None
     """What is sent once for each picture before anything is measured."""
+    shared: bool = False
+    """Its pixels lie in a region."""
     pictures: int = 1
     """Pictures in a request."""
+
+    @property
+    def pixels(self) -> Encode:
+        """Makes the message that holds the pictures themselves, as a bare loop reads them."""
+        if self.shared:
+            return _infer_raw
+        return self.setup or self.encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,13 +66,18 @@ class Payloads:
 
     type: int
     files: list[str]
-    setup_type: int
+    pixels_type: int
+    pixels_files: list[str]
+    """What a bare loop reads: the requests themselves where the pictures are in them."""
     setup_files: list[str]
+    """CACHE_FRAMEs."""
+    region_file: str = ""
+    """What lies in shared memory."""
 
     @property
-    def with_pixels(self) -> tuple[int, list[str]]:
-        """The type and the files that bring the pictures: a cached request's are in its setup."""
-        return (self.setup_type, self.setup_files) if self.setup_files else (self.type, self.files)
+    def cached(self) -> bool:
+        """Whether the requests name pictures that were sent before."""
+        return bool(self.setup_files)
 
 
 def _raw(image: Image) -> Picture:
@@ -119,13 +108,29 @@ def _infer_batch(number: int, images: list[Image]) -> DataMessage:
     return InferBatch(0, 0, tuple(_raw(images[(number + k) % len(images)]) for k in range(BATCH)))
 
 
-_640, _1080P = (640, 640), (1920, 1080)
+def _infer_shared(number: int, images: list[Image]) -> DataMessage:
+    image = images[number]
+    height, width = image.shape[:2]
+    picture = SharedPicture(width, height, PixelFormat.RGB, image.nbytes)
+    return InferShared(0, 0, REGION, number * region_stride(image.nbytes), picture)
+
+
+def region_stride(size: int) -> int:
+    """Return the bytes from one picture of a region to the next: whole pages."""
+    return -(-size // _PAGE) * _PAGE
+
+
+_64, _640, _1080P = (64, 64), (640, 640), (1920, 1080)
 
 INPUTS = {
+    "raw 64": Input(MessageType.INFER_RAW, _64, _infer_raw),
     "raw 640": Input(MessageType.INFER_RAW, _640, _infer_raw),
     "raw 1080p": Input(MessageType.INFER_RAW, _1080P, _infer_raw),
+    "JPEG 640": Input(MessageType.INFER_JPEG, _640, _infer_jpeg),
     "JPEG 1080p": Input(MessageType.INFER_JPEG, _1080P, _infer_jpeg),
     "cached": Input(MessageType.INFER_CACHED, _640, _infer_cached, setup=_cache_frame),
+    "shared 640": Input(MessageType.INFER_SHARED, _640, _infer_shared, shared=True),
+    "shared 1080p": Input(MessageType.INFER_SHARED, _1080P, _infer_shared, shared=True),
     "batch of 8": Input(MessageType.INFER_BATCH, _640, _infer_batch, pictures=BATCH),
 }
 """By the name that scenarios use."""
@@ -147,52 +152,39 @@ class PayloadFolder:
 
     def _make(self, model: str, name: str) -> Payloads:
         kind = INPUTS[name]
-        images = variants(source_image(MODELS[model].picture), *kind.size)
-        folder = self._folder / f"{model}-{name}".replace(" ", "-")
+        images = variants(source_image(model_named(model).picture), *kind.size)
+        folder = self._folder / f"payloads-{len(self._made)}"
         folder.mkdir()
-        requests = [kind.encode(number, images) for number in range(VARIANTS)]
-        setup = [kind.setup(number, images) for number in range(VARIANTS)] if kind.setup else []
+        files = _write(kind.encode, images, folder, "request")
+        pixels = files if kind.pixels is kind.encode else _write(kind.pixels, images, folder, "pixels")
         return Payloads(
             kind.type,
-            _write(requests, folder, "request"),
-            MessageType.CACHE_FRAME,
-            _write(setup, folder, "setup"),
+            files,
+            _type_of(kind.pixels, images),
+            pixels,
+            setup_files=pixels if kind.setup else [],
+            region_file=_write_region(images, folder) if kind.shared else "",
         )
 
 
-def _write(messages: list[DataMessage], folder: Path, name: str) -> list[str]:
-    files = [folder / f"{name}-{number}" for number in range(len(messages))]
-    for file, message in zip(files, messages, strict=True):
-        file.write_bytes(message.encode()[HEADER_BYTES:])
+def _type_of(encode: Encode, images: list[Image]) -> int:
+    message = encode(0, images)
+    return int(message.TYPE)
+
+
+def _write(encode: Encode, images: list[Image], folder: Path, name: str) -> list[str]:
+    files = [folder / f"{name}-{number}" for number in range(VARIANTS)]
+    for number, file in enumerate(files):
+        file.write_bytes(encode(number, images).encode()[HEADER_BYTES:])
     return [str(file) for file in files]
 
 
-def source_image(file: Path | None) -> Image:
-    """Return a picture file, or a drawn scene where there is none."""
-    if file is not None and file.exists():
-        image = cv2.imread(str(file), cv2.IMREAD_COLOR)
-        if image is not None:
-            return np.asarray(image, np.uint8)
-    return drawn_scene()
-
-
-def drawn_scene() -> Image:
-    """Return 1080p of shapes on a gradient with a little noise, so that a JPEG has something to say."""
-    width, height = _1080P
-    random = np.random.default_rng(0)
-    ramp = np.add.outer(np.linspace(40, 120, height), np.linspace(0, 80, width))
-    image = np.repeat(ramp[:, :, None], 3, axis=2) + random.normal(0, 4, (height, width, 3))
-    scene = np.ascontiguousarray(image.clip(0, 255), np.uint8)
-    for _ in range(24):
-        x, y, radius = random.integers((0, 0, 20), (width, height, 160)).tolist()
-        color = tuple(random.integers(0, 256, 3).tolist())
-        cv2.circle(scene, (x, y), radius, color, -1)
-    return scene
-
-
-def variants(image: Image, width: int, height: int) -> list[Image]:
-    """Return several pictures of one size: the source scaled to the height, repeated sideways, shifted."""
-    scaled_width = max(1, round(image.shape[1] * height / image.shape[0]))
-    scaled: Any = cv2.resize(image, (scaled_width, height), interpolation=cv2.INTER_AREA)
-    wide = np.tile(scaled, (1, -(-width // scaled_width), 1))
-    return [np.ascontiguousarray(np.roll(wide, 64 * k, axis=1)[:, :width]) for k in range(VARIANTS)]
+def _write_region(images: Sequence[Image], folder: Path) -> str:
+    """Write the pictures one after another, each at a page's begin."""
+    file = folder / "region"
+    with file.open("wb") as out:
+        for image in images:
+            pixels = _raw(image).data
+            out.write(pixels)
+            out.write(bytes(region_stride(len(pixels)) - len(pixels)))
+    return str(file)

@@ -16,16 +16,22 @@ BUFFER_BYTES = 1 << 20
 READ_BYTES = 1 << 18
 """One read takes many answers."""
 
+MAX_PARTS = 512
+"""Parts of one `send`; the system takes 1024."""
+
 _LENGTH = struct.Struct("<I")
 _ANSWER_HEAD = struct.Struct("<II")
 _REQUEST_HEAD = struct.Struct("<IIB")
+_OPTIONS_LENGTH = struct.Struct("<H")
 _COMMAND = 0
+OPTIONS_FLAG = 0x80
+"""On the type of a request that begins with options."""
 
 Ends = tuple[int, int, int, int]
 """Descriptors: the subject's stdin and stdout, ours to write and to read."""
 
 
-class SubjectEndedError(Exception):
+class SubjectEndedError(ConnectionError):
     """The subject closed its answers."""
 
 
@@ -42,7 +48,7 @@ class Link:
 
     def shake_hands(self, config: Mapping[str, Any]) -> dict[str, Any]:
         """Send the configuration and return the ready answer."""
-        self.send([request_packet(0, _COMMAND, json.dumps(config).encode())])
+        self.send([command_packet(0, config)])
         return self.one_answer()
 
     def send(self, parts: Sequence[bytes]) -> None:
@@ -54,9 +60,11 @@ class Link:
         """
         written = os.writev(self._writer, parts)
         if written < sum(map(len, parts)):
-            rest = memoryview(b"".join(parts))[written:]
-            while rest:
-                rest = rest[os.write(self._writer, rest) :]
+            for part in parts:
+                rest = memoryview(part)[written:]
+                written = max(0, written - len(part))
+                while rest:
+                    rest = rest[os.write(self._writer, rest) :]
 
     def receive(self) -> list[int]:
         """Read once, and return the ids of the answers that have come whole; looks into none."""
@@ -74,6 +82,26 @@ class Link:
             ids.append(request_id)
         self._left = data[position:] if position < end else b""
         return ids
+
+    def answers(self) -> list[tuple[int, bytes]]:
+        """Read once, and return the answers that have come whole, as (id, JSON); waits for no more.
+
+        Raises:
+            SubjectEndedError: the subject closed its answers.
+        """
+        data = self._left + os.read(self._reader, READ_BYTES)
+        if len(data) == len(self._left):
+            raise SubjectEndedError("the subject closed its answers")
+        found, position = [], 0
+        while len(data) - position >= _ANSWER_HEAD.size:
+            length, request_id = _ANSWER_HEAD.unpack_from(data, position)
+            end = position + _LENGTH.size + length
+            if end > len(data):
+                break
+            found.append((request_id, data[position + _ANSWER_HEAD.size : end]))
+            position = end
+        self._left = data[position:]
+        return found
 
     def one_answer(self) -> dict[str, Any]:
         """Read one answer and decode it: for what is not measured."""
@@ -111,6 +139,17 @@ def request_head(request_id: int, type_byte: int, payload_bytes: int) -> bytes:
 def request_packet(request_id: int, type_byte: int, payload: bytes) -> bytes:
     """Return a whole packet."""
     return request_head(request_id, type_byte, len(payload)) + payload
+
+
+def command_packet(request_id: int, command: Mapping[str, Any]) -> bytes:
+    """Return a COMMAND."""
+    return request_packet(request_id, _COMMAND, json.dumps(command).encode())
+
+
+def options_prefix(options: Mapping[str, Any]) -> bytes:
+    """Return what precedes the payload of a request with options."""
+    text = json.dumps(options).encode()
+    return _OPTIONS_LENGTH.pack(len(text)) + text
 
 
 def _pipes() -> Ends:

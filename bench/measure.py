@@ -1,206 +1,209 @@
 """Runs one scenario: rounds in alternation, figures with intervals, verdicts."""
 
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from contextlib import ExitStack
 from functools import partial
+from typing import Any
 
-from bench.inputs import INPUTS, MODELS
-from bench.intervals import Interval, median_interval
-from bench.link import Link
-from bench.scenarios import Kind, Metric, Scenario
-from bench.sides import CONCURRENCIES, UNCALIBRATED_BARE, WORKER, Side, SideMaker, worker_config
+from bench.inputs import INPUTS
+from bench.intervals import median_interval
+from bench.models import model_named
+from bench.policies import cancelling, endurance, fairness, overload
+from bench.processes import measure_idle, measure_memory, measure_start_up
+from bench.rows import Point, Row, SideFigures, kind_of, medians, row_of, side_figures, unmeasured
+from bench.scenario import Absolute, Driven, Open, Ratio, Scenario, Sweep
+from bench.settings import Settings
+from bench.side_maker import LackingError, SideMaker
+from bench.sides import Side
+from bench.target import Metric
 from bench.wire import Measurement
 
 LEAD_IN = 4
 """Unmeasured requests before each run: the other side had the caches."""
 
-MEMORY_REQUESTS = 64
-"""Four times what is in flight: every buffer has been in use."""
+STAGES_S = 0.3
+"""About how long the pass lasts that looks into the answers."""
 
-UNBOUND_SHARE = 0.6
-"""Of `Settings.round_s`, for scenarios without a target."""
+STAGES_MOST = 500
 
-FIXED_CONCURRENCY = CONCURRENCIES[-1]
-"""Where nothing is calibrated: start-up and memory."""
-
-_IMPORTS = "import os, numpy, cv2, onnxruntime; os.write(1, b'.')"
+Step = Callable[[str, float], None]
+"""Told what is done now, and how much of the scenario is (0 to 1)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """How long to measure."""
-
-    rounds: int = 10
-    round_s: float = 1.0
-    """Of one side, where a round has requests enough."""
-    calibrate_s: float = 0.5
-
-
-@dataclass(frozen=True, slots=True)
-class SideFigures:
-    """Medians of one side's runs."""
-
-    label: str
-    rate: float = 0.0
-    """Pictures a second."""
-    p50_ms: float = 0.0
-    p95_ms: float = 0.0
-    cpu: float = 0.0
-    """Cores that it kept busy."""
-    generator_cpu: float = 0.0
-    """Cores that the generator kept busy meanwhile."""
-    peak_mb: float = 0.0
-    seconds: float = 0.0
-    """Of a start."""
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """Whether a target holds."""
-
-    target: str
-    met: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """What a scenario gave."""
-
-    scenario: str
-    kind: Kind
-    rival: str = ""
-    note: str = ""
-    """Why it was skipped or failed."""
-    worker_side: SideFigures | None = None
-    rival_side: SideFigures | None = None
-    figures: dict[Metric, Interval] = field(default_factory=dict)
-    verdicts: tuple[Verdict, ...] = ()
-    rounds: dict[Metric, list[float]] = field(default_factory=dict)
-
-
-Progress = Callable[[str], None]
-
-
-def run_scenario(scenario: Scenario, settings: Settings, maker: SideMaker, progress: Progress) -> Row:
+def run_scenario(scenario: Scenario, settings: Settings, maker: SideMaker, step: Step) -> Row:
     """Measure a scenario, or say why it is skipped."""
-    if MODELS[scenario.model].missing:
-        return Row(scenario.name, scenario.kind, scenario.rival, f"skipped: no model {scenario.model!r} here")
-    return _MEASURES[scenario.kind](scenario, settings, maker, progress)
+    missing = [name for name in scenario.models if model_named(name).missing]
+    if missing:
+        return unmeasured(scenario, f"skipped: no model {missing[0]!r} here")
+    if maker.against and not scenario.DRIVEN:
+        return unmeasured(scenario, "skipped: about one worker alone")
+    try:
+        return _MEASURES[kind_of(scenario)](scenario, settings, maker, step)
+    except LackingError as error:
+        return unmeasured(scenario, f"skipped: {error}")
 
 
-def _row(
-    scenario: Scenario,
-    rounds: dict[Metric, list[float]],
-    worker_side: SideFigures,
-    rival_side: SideFigures | None,
-) -> Row:
-    figures = {metric: median_interval(values) for metric, values in rounds.items()}
-    verdicts = tuple(
-        Verdict(str(target), target.met_by(figures[target.metric])) for target in scenario.targets
-    )
-    return Row(
-        scenario.name,
-        scenario.kind,
-        scenario.rival,
-        worker_side=worker_side,
-        rival_side=rival_side,
-        figures=figures,
-        verdicts=verdicts,
-        rounds=rounds,
-    )
-
-
-def _ratio(scenario: Scenario, settings: Settings, maker: SideMaker, progress: Progress) -> Row:
-    """Pairs of runs, worker and rival in turn, the order changing each round."""
-    progress("calibrating")
-    with maker.best_worker(scenario) as worker, maker.rival(scenario) as rival:
-        sides = (worker, rival)
-        count = _count(
-            min(side.rate(scenario.in_flight, settings.round_s / 4) for side in sides), scenario, settings
+def _ratio(scenario: Ratio | Absolute, settings: Settings, maker: SideMaker, step: Step) -> Row:
+    """Closed-loop runs of the worker and, where there is one, its rival, in turn."""
+    step("calibrating", 0.0)
+    with ExitStack() as ending:
+        sides = _start_sides(scenario, maker, ending)
+        count = _count(sides, scenario, settings)
+        runs = alternate(
+            [partial(_run, side, count, scenario.in_flight) for side in sides],
+            settings.rounds,
+            step,
         )
-        runs: tuple[list[Measurement], list[Measurement]] = ([], [])
-        for number in range(settings.rounds):
-            progress(f"round {number + 1} of {settings.rounds}")
-            for which in (0, 1) if number % 2 == 0 else (1, 0):
-                runs[which].append(_run(sides[which], count, scenario.in_flight))
-        ratios = [mine.rate / theirs.rate for mine, theirs in zip(*runs, strict=True)]
-        pictures = INPUTS[scenario.input].pictures
-        figures = [_side_figures(side.label, run, pictures) for side, run in zip(sides, runs, strict=True)]
-        return _row(scenario, {Metric.RATIO: ratios}, *figures)
+        step("stages", 0.97)
+        stages = _stages(sides[0], scenario.in_flight, min(run.rate for run in runs[0]))
+    pictures = INPUTS[scenario.input].pictures
+    figures = [side_figures(side.label, each, pictures) for side, each in zip(sides, runs, strict=True)]
+    return _row(scenario, maker, figures, _closed_rounds(runs), stages)
 
 
-def _absolute(scenario: Scenario, settings: Settings, maker: SideMaker, progress: Progress) -> Row:
-    """Runs of the worker alone."""
-    progress("calibrating")
-    with maker.best_worker(scenario) as worker:
-        count = _count(worker.rate(scenario.in_flight, settings.round_s / 4), scenario, settings)
-        runs = []
-        for number in range(settings.rounds):
-            progress(f"round {number + 1} of {settings.rounds}")
-            runs.append(_run(worker, count, scenario.in_flight))
-        rounds = {Metric.P50_MS: [run.p50_ms for run in runs], Metric.RATE: [run.rate for run in runs]}
-        return _row(scenario, rounds, _side_figures(worker.label, runs, 1), None)
+def _closed_rounds(runs: Sequence[Sequence[Measurement]]) -> dict[Metric, list[float]]:
+    if len(runs) == 1:
+        return {**_latency_rounds(runs[0]), Metric.RATE: [run.rate for run in runs[0]]}
+    rounds = {Metric.RATIO: [mine.rate / theirs.rate for mine, theirs in zip(*runs, strict=True)]}
+    return rounds | _latency_ratios(runs, {Metric.P50_RATIO: "p50"})
 
 
-def _start_up(scenario: Scenario, settings: Settings, _maker: SideMaker, progress: Progress) -> Row:
-    """Fresh processes in pairs: a worker to its ready answer, and one that imports the libraries."""
-    measures = (partial(_seconds_to_ready, worker_config(scenario, FIXED_CONCURRENCY)), _seconds_to_import)
-    for measure in measures:
-        measure()  # the files are in the page cache from here on
-    seconds = _alternate(measures, settings.rounds, progress)
-    labels = (f"concurrency {FIXED_CONCURRENCY}", "numpy, cv2, onnxruntime")
-    figures = [
-        SideFigures(label, seconds=median_interval(side).median)
-        for label, side in zip(labels, seconds, strict=True)
-    ]
-    return _row(scenario, {Metric.EXTRA_S: _differences(seconds)}, *figures)
+def _open(scenario: Open, settings: Settings, maker: SideMaker, step: Step) -> Row:
+    """Windows of a fixed arrival rate, of the worker and, where there is one, the other worker, in turn."""
+    step("calibrating", 0.0)
+    with ExitStack() as ending:
+        sides = _start_sides(scenario, maker, ending)
+        rate = scenario.rate or scenario.load * _sustained(sides, settings)
+        seconds = scenario.seconds * settings.window_share / settings.rounds
+        for side in sides:
+            side.run_open(rate, 0.2)
+        runs = alternate([partial(side.run_open, rate, seconds) for side in sides], settings.rounds, step)
+    figures = [side_figures(side.label, each) for side, each in zip(sides, runs, strict=True)]
+    rounds = {**_latency_rounds(runs[0]), Metric.RATE: [run.rate for run in runs[0]]}
+    rounds[Metric.FRESH] = [100 * run.count / (run.count + sum(run.errors.values())) for run in runs[0]]
+    if len(runs) > 1:
+        rounds |= _latency_ratios(runs, {Metric.P50_RATIO: "p50", Metric.P99_RATIO: "p99"})
+    return _row(scenario, maker, figures, rounds, {}, f"arrivals at {rate:,.4g}/s")
 
 
-def _memory(scenario: Scenario, settings: Settings, maker: SideMaker, progress: Progress) -> Row:
-    """Fresh processes in pairs, some requests each, and their peaks."""
-    measures = (
-        lambda: _peak(maker.worker(scenario, FIXED_CONCURRENCY), scenario),
-        lambda: _peak(maker.bare(scenario, UNCALIBRATED_BARE), scenario),
+def _sweep(scenario: Sweep, settings: Settings, maker: SideMaker, step: Step) -> Row:
+    """Each number in flight in turn, in each round; the rival once, or at each number too."""
+    step("calibrating", 0.0)
+    with ExitStack() as ending:
+        sides = _start_sides(scenario, maker, ending)
+        cases = [(sides[0], number) for number in scenario.in_flights]
+        for rival in sides[1:]:  # a bare loop has nothing in flight: once is enough
+            cases += [(rival, number) for number in (scenario.in_flights if maker.against else (1,))]
+        seconds = settings.round_seconds(scenario)
+        measures = [
+            partial(_run, side, _sweep_count(side, number, seconds), number) for side, number in cases
+        ]
+        runs = alternate(measures, settings.sweep_rounds, step)
+    pictures = INPUTS[scenario.input].pictures
+    points = [_point(number, each, pictures) for (_, number), each in zip(cases, runs, strict=True)]
+    mine, theirs = points[: len(scenario.in_flights)], points[len(scenario.in_flights) :]
+    best = max(mine, key=_rate_of)
+    return Row(
+        scenario.title,
+        kind_of(scenario),
+        scenario.model,
+        maker.rival_name(str(scenario.rival)) if theirs else "",
+        f"best at {best.in_flight} in flight",
+        worker_side=SideFigures(sides[0].label, rate=_rate_of(best)),
+        rival_side=SideFigures(sides[1].label, rate=max(map(_rate_of, theirs))) if theirs else None,
+        points=tuple(mine),
+        rival_points=tuple(theirs),
     )
-    peaks = _alternate(measures, settings.rounds, progress)
-    labels = (f"concurrency {FIXED_CONCURRENCY}", UNCALIBRATED_BARE.label)
-    figures = [
-        SideFigures(label, peak_mb=median_interval(side).median)
-        for label, side in zip(labels, peaks, strict=True)
-    ]
-    return _row(scenario, {Metric.EXTRA_MB: _differences(peaks)}, *figures)
 
 
-_MEASURES: dict[Kind, Callable[[Scenario, Settings, SideMaker, Progress], Row]] = {
-    Kind.RATIO: _ratio,
-    Kind.ABSOLUTE: _absolute,
-    Kind.START_UP: _start_up,
-    Kind.MEMORY: _memory,
-}
+def _sweep_count(side: Side, in_flight: int, seconds: float) -> int:
+    return max(round(side.rate(in_flight, seconds / 4) * seconds), 2 * in_flight, 8)
 
 
-def _alternate(
-    measures: Sequence[Callable[[], float]], rounds: int, progress: Progress
-) -> tuple[list[float], list[float]]:
-    results: tuple[list[float], list[float]] = ([], [])
+def _rate_of(point: Point) -> float:
+    return point.rate.median
+
+
+def _point(in_flight: int, runs: Sequence[Measurement], pictures: int) -> Point:
+    p50 = median_interval([run.latency.p50 if run.latency else 0.0 for run in runs]).median
+    return Point(in_flight, median_interval([run.rate * pictures for run in runs]), p50)
+
+
+def alternate(measures: Sequence[Callable[[], Any]], rounds: int, step: Step) -> list[list[Any]]:
+    """Take one measure after another, so many rounds; every other round in the opposite order."""
+    results: list[list[Any]] = [[] for _ in measures]
+    order = list(range(len(measures)))
     for number in range(rounds):
-        progress(f"round {number + 1} of {rounds}")
-        for which in (0, 1) if number % 2 == 0 else (1, 0):
+        step(f"round {number + 1} of {rounds}", 0.2 + 0.8 * number / rounds)
+        for which in order if number % 2 == 0 else reversed(order):
             results[which].append(measures[which]())
     return results
 
 
-def _differences(pairs: tuple[list[float], list[float]]) -> list[float]:
-    return [mine - theirs for mine, theirs in zip(*pairs, strict=True)]
+def _start_sides(scenario: Driven, maker: SideMaker, ending: ExitStack) -> list[Side]:
+    worker = ending.enter_context(maker.best_worker(scenario))
+    rival = maker.rival(scenario)
+    return [worker, ending.enter_context(rival)] if rival else [worker]
 
 
-def _count(rate: float, scenario: Scenario, settings: Settings) -> int:
+def _row(
+    scenario: Ratio | Absolute | Open,
+    maker: SideMaker,
+    figures: Sequence[SideFigures],
+    rounds: dict[Metric, list[float]],
+    stages: dict[str, float],
+    note: str = "",
+) -> Row:
+    rival = maker.rival_name(str(scenario.rival) if isinstance(scenario, Ratio) else "")
+    return row_of(
+        scenario,
+        medians(rounds),
+        worker_side=figures[0],
+        rival=rival if len(figures) > 1 else "",
+        rival_side=figures[1] if len(figures) > 1 else None,
+        rounds=rounds,
+        stages=stages,
+        note=note,
+        judged=not maker.against,
+    )
+
+
+def _latency_rounds(runs: Sequence[Measurement]) -> dict[Metric, list[float]]:
+    latencies = [run.latency for run in runs if run.latency]
+    return {
+        Metric.P50_MS: [latency.p50 for latency in latencies],
+        Metric.P99_MS: [latency.p99 for latency in latencies],
+    }
+
+
+def _latency_ratios(
+    runs: Sequence[Sequence[Measurement]], wanted: dict[Metric, str]
+) -> dict[Metric, list[float]]:
+    """Return rival / worker for each quantile; nothing against a bare loop, which has no latencies."""
+    pairs = [
+        (mine.latency, theirs.latency)
+        for mine, theirs in zip(*runs, strict=True)
+        if mine.latency and theirs.latency and mine.latency.p50
+    ]
+    if not pairs:
+        return {}
+    return {
+        metric: [getattr(theirs, name) / getattr(mine, name) for mine, theirs in pairs]
+        for metric, name in wanted.items()
+    }
+
+
+def _count(sides: Sequence[Side], scenario: Ratio | Absolute, settings: Settings) -> int:
     """Return the requests of a round: the same for both sides, so that both end alike."""
-    seconds = settings.round_s * (1 if scenario.targets else UNBOUND_SHARE)
-    return max(round(rate * seconds), 2 * scenario.in_flight, 8)
+    rate = min(side.rate(scenario.in_flight, settings.round_s / 4) for side in sides)
+    count = max(round(rate * settings.round_seconds(scenario)), 2 * scenario.in_flight, 8)
+    batch = scenario.full_batches if isinstance(scenario, Ratio) else 0
+    return -(-count // batch) * batch if batch else count
+
+
+def _sustained(sides: Sequence[Side], settings: Settings) -> float:
+    """Return the requests a second of the slower side."""
+    return min(side.rate(8, settings.round_s) for side in sides)
 
 
 def _run(side: Side, count: int, in_flight: int) -> Measurement:
@@ -208,38 +211,22 @@ def _run(side: Side, count: int, in_flight: int) -> Measurement:
     return side.run(count, in_flight)
 
 
-def _side_figures(label: str, runs: Sequence[Measurement], pictures: int) -> SideFigures:
-    def middle(figure: Callable[[Measurement], float]) -> float:
-        return median_interval([figure(run) for run in runs]).median
-
-    return SideFigures(
-        label,
-        rate=middle(lambda run: run.rate) * pictures,
-        p50_ms=middle(lambda run: run.p50_ms),
-        p95_ms=middle(lambda run: run.p95_ms),
-        cpu=middle(lambda run: run.subject_cpu_s / run.seconds),
-        generator_cpu=middle(lambda run: run.generator_cpu_s / run.seconds),
-        peak_mb=runs[-1].peak_mb,
-    )
+def _stages(side: Side, in_flight: int, rate: float) -> dict[str, float]:
+    count = max(2 * in_flight, min(STAGES_MOST, round(rate * STAGES_S)))
+    return side.stages(count, in_flight)
 
 
-def _peak(side: Side, scenario: Scenario) -> float:
-    with side:
-        return side.run(MEMORY_REQUESTS, scenario.in_flight).peak_mb
-
-
-def _seconds_to_ready(config: dict[str, object]) -> float:
-    began = time.perf_counter()
-    link = Link(WORKER)
-    link.shake_hands(config)
-    seconds = time.perf_counter() - began
-    link.close()
-    return seconds
-
-
-def _seconds_to_import() -> float:
-    began = time.perf_counter()
-    with subprocess.Popen([sys.executable, "-c", _IMPORTS], stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        process.stdout.read(1)
-        return time.perf_counter() - began
+_MEASURES: dict[str, Callable[[Any, Settings, SideMaker, Step], Row]] = {
+    "ratio": _ratio,
+    "absolute": _ratio,
+    "open": _open,
+    "sweep": _sweep,
+    "start-up": measure_start_up,
+    "memory": measure_memory,
+    "idle": measure_idle,
+    "fairness": fairness.measure,
+    "overload": overload.measure,
+    "endurance": endurance.measure,
+    "cancel": cancelling.measure,
+}
+"""By kind; each takes the scenario of its kind."""

@@ -11,10 +11,10 @@ from pathlib import Path
 
 from msgspec import json
 
-from bench.inputs import PayloadFolder
 from bench.profiled_worker import OUT, WRITE_S, Place
-from bench.scenarios import SCENARIOS, Scenario
-from bench.sides import SideMaker
+from bench.scenario import Absolute, Ratio
+from bench.scenario_files import own_scenarios
+from bench.side_maker import SideMaker
 from bench.wire import Measurement
 
 IDLE_SHARE = 0.005
@@ -31,24 +31,24 @@ def main() -> int:
     parser.add_argument("--concurrency", type=int, default=2)
     parser.add_argument("--places", type=int, default=12, help="lines a thread")
     arguments = parser.parse_args()
-    scenario = next((each for each in SCENARIOS if arguments.scenario in each.name), None)
+    closed = [each for each in own_scenarios() if isinstance(each, Ratio | Absolute)]
+    scenario = next((each for each in closed if arguments.scenario in each.title), None)
     if scenario is None:
-        print("no scenario is called so; there are:", *(each.name for each in SCENARIOS), sep="\n  ")
+        print("no scenario is called so; there are:", *(each.title for each in closed), sep="\n  ")
         return 2
     measured, places = profile(scenario, arguments.seconds, arguments.concurrency)
-    print(
-        f"{scenario.name}, concurrency {arguments.concurrency}: {measured.rate:,.0f} requests/s under profile"
-    )
+    rate = f"{measured.rate:,.0f} requests/s under profile"
+    print(f"{scenario.title}, concurrency {arguments.concurrency}: {rate}")
     _show(places, measured.count, arguments.places)
     return 0
 
 
-def profile(scenario: Scenario, seconds: float, concurrency: int) -> tuple[Measurement, list[Place]]:
+def profile(scenario: Ratio | Absolute, seconds: float, concurrency: int) -> tuple[Measurement, list[Place]]:
     """Run a scenario for a while and return the CPU time of each place in the worker."""
     with tempfile.TemporaryDirectory(prefix="inferpipe-profile-") as folder:
         out = Path(folder) / "profile.json"
         os.environ[OUT] = str(out)
-        maker = SideMaker(PayloadFolder(Path(folder)), 0.0, PROFILED_WORKER)
+        maker = SideMaker(Path(folder), 0.0, PROFILED_WORKER)
         with maker.worker(scenario, concurrency) as side:
             count = max(8, round(side.rate(scenario.in_flight, 0.5) * seconds))
             before = _read_settled(out)

@@ -1,17 +1,22 @@
-"""Tables for a person, JSON for a program."""
+"""Tables for a person, JSON for a program; the HTML report is in `html_report`."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from msgspec import json
 
+from bench.html_report import html
 from bench.intervals import Interval
 from bench.machine import Machine
-from bench.measure import Row, Settings, SideFigures
-from bench.scenarios import Kind, Metric
+from bench.rows import Row, SideFigures
+from bench.settings import Settings
+from bench.target import Metric
 
-HEADINGS = ("scenario", "worker", "rival", "figure [95 %]", "target", "", "generator", "configured")
+HEADINGS = ("scenario", "worker", "rival", "figure [95 %]", "target", "", "generator", "configured", "note")
+
+_DIGITS = {Metric.RATE: 0, Metric.EXTRA_MB: 0, Metric.WRONG_ANSWERS: 0, Metric.MISCOUNTED: 0}
+"""After the point; 3 for those that are not here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,28 +29,50 @@ class Report:
     settings: Settings
     seconds: float
     rows: Sequence[Row]
+    against: str = ""
+    """The other worker command that took the rivals' place."""
 
 
-def write(report: Report, path: Path) -> Path:
-    """Write the JSON, and the Markdown summary next to it; returns the summary's path."""
+def write(report: Report, path: Path) -> list[Path]:
+    """Write the JSON, and the Markdown summary and the HTML report next to it; returns all three."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(json.format(json.encode(report), indent=1) + b"\n")
-    summary = path.with_suffix(".md")
+    summary, page = path.with_suffix(".md"), path.with_suffix(".html")
     summary.write_text(markdown(report), encoding="utf-8")
-    return summary
+    lines = [about(report), tally(report.rows)]
+    page.write_text(html(title(report), lines, HEADINGS, report.rows, cells), encoding="utf-8")
+    return [path, summary, page]
 
 
-def markdown(report: Report) -> str:
-    """Return the summary."""
+def read(path: Path) -> Report:
+    """Read a JSON result."""
+    return json.decode(path.read_bytes(), type=Report)
+
+
+def title(report: Report) -> str:
+    """Return the heading."""
+    against = f" against {report.against}" if report.against else ""
+    return f"Bench of {report.date} on {report.machine.host}{against}"
+
+
+def about(report: Report) -> str:
+    """Return the machine, the versions and how long was measured."""
     machine = report.machine
-    lines = [
-        f"# Bench of {report.date} on {machine.host}",
-        "",
+    return (
         f"{machine.cpu}, {machine.cores} cores, {machine.memory_gb} GB, Linux {machine.kernel}, "
         f"load {machine.load} at the start. "
         + ", ".join(f"{name} {number}" for name, number in report.versions.items())
         + f". {report.settings.rounds} rounds of {report.settings.round_s} s a side, "
-        f"{report.seconds / 60:.0f} min in all. Columns: see bench/README.md.",
+        f"{report.seconds / 60:.0f} min in all. Columns: see bench/README.md."
+    )
+
+
+def markdown(report: Report) -> str:
+    """Return the summary."""
+    lines = [
+        f"# {title(report)}",
+        "",
+        about(report),
         "",
         _line(HEADINGS),
         "|" + "---|" * len(HEADINGS),
@@ -68,7 +95,7 @@ def tally(rows: Sequence[Row]) -> str:
     """Return how many targets are met, and which are not."""
     verdicts = [(row.scenario, verdict) for row in rows for verdict in row.verdicts]
     missed = [f"{name} ({verdict.target})" for name, verdict in verdicts if not verdict.met]
-    unmeasured = [f"{row.scenario} ({row.note})" for row in rows if row.note]
+    unmeasured = [f"{row.scenario} ({row.note})" for row in rows if not row.measured]
     text = f"{len(verdicts) - len(missed)} of {len(verdicts)} targets met."
     text += f" Missed: {'; '.join(missed)}." if missed else ""
     return text + (f" Not measured: {'; '.join(unmeasured)}." if unmeasured else "")
@@ -76,43 +103,39 @@ def tally(rows: Sequence[Row]) -> str:
 
 def cells(row: Row) -> tuple[str, ...]:
     """Return a row as texts, one a heading."""
-    if row.worker_side is None:
-        return (row.scenario, "", row.rival, row.note, "", "", "", "")
-    show = _SHOWN[row.kind]
-    rival = f"{row.rival}: {show(row.rival_side)}" if row.rival_side else ""
-    configured = row.worker_side.label + (f"; {row.rival_side.label}" if row.rival_side else "")
+    mine, theirs = row.worker_side, row.rival_side
+    configured = "; ".join(side.label for side in (mine, theirs) if side)
     return (
         row.scenario,
-        show(row.worker_side),
-        rival,
-        ", ".join(_figure(metric, interval) for metric, interval in row.figures.items()),
+        _side(mine) if mine else "",
+        f"{row.rival}: {_side(theirs)}" if theirs else row.rival,
+        ", ".join(_figure(metric, interval) for metric, interval in row.figures.items())
+        or ", ".join(f"x{point.in_flight} {point.rate.median:,.0f}/s" for point in row.points),
         ", ".join(verdict.target for verdict in row.verdicts),
         ", ".join("met" if verdict.met else "MISSED" for verdict in row.verdicts),
-        f"{row.worker_side.generator_cpu:.0%}" if row.worker_side.generator_cpu else "",
+        f"{mine.generator_cpu:.0%}" if mine and mine.generator_cpu else "",
         configured,
+        row.note,
     )
 
 
-def _throughput(side: SideFigures) -> str:
-    latency = f" (p50 {side.p50_ms:.3g}, p95 {side.p95_ms:.3g} ms)" if side.p50_ms else ""
-    return f"{side.rate:,.{1 if side.rate < 100 else 0}f}/s{latency}"
-
-
-_SHOWN: dict[Kind, Callable[[SideFigures], str]] = {
-    Kind.RATIO: _throughput,
-    Kind.ABSOLUTE: _throughput,
-    Kind.START_UP: lambda side: f"{side.seconds:.3f} s",
-    Kind.MEMORY: lambda side: f"{side.peak_mb:.0f} MB",
-}
-
-_DIGITS = {Metric.RATIO: 3, Metric.P50_MS: 3, Metric.RATE: 0, Metric.EXTRA_S: 3, Metric.EXTRA_MB: 0}
+def _side(side: SideFigures) -> str:
+    """Return what a side is told by: a start, a peak, or a rate with its latencies."""
+    if side.seconds:
+        return f"{side.seconds:.3f} s"
+    rate = f"{side.rate:,.{1 if side.rate < 100 else 0}f}/s" if side.rate else ""
+    latency = side.latency
+    quantiles = f"p50 {latency.p50:.3g}, p99 {latency.p99:.3g} ms" if latency and latency.p50 else ""
+    if rate and quantiles:
+        return f"{rate} ({quantiles})"
+    return rate or quantiles or (f"{side.peak_mb:.0f} MB" if side.peak_mb else "")
 
 
 def _figure(metric: Metric, interval: Interval) -> str:
-    digits = _DIGITS[metric]
+    digits = _DIGITS.get(metric, 3)
     middle, low, high = (f"{value:,.{digits}f}" for value in (interval.median, interval.low, interval.high))
-    return f"{metric} {middle} [{low}, {high}]"
+    return f"{metric} {middle}" if interval.low == interval.high else f"{metric} {middle} [{low}, {high}]"
 
 
 def _line(texts: Sequence[str]) -> str:
-    return "| " + " | ".join(texts) + " |"
+    return "| " + " | ".join(text.replace("|", "\\|") for text in texts) + " |"

@@ -1,0 +1,60 @@
+"""Figures that scenarios give, and bounds that they should keep."""
+
+from enum import StrEnum
+
+from msgspec import Struct
+
+from bench.intervals import Interval
+
+
+class Metric(StrEnum):
+    """A figure with an interval."""
+
+    RATIO = "ratio"
+    """Requests a second, worker / rival."""
+    P50_RATIO = "p50 ratio"
+    """Median latency, rival / worker: above 1 the worker is the quicker."""
+    P99_RATIO = "p99 ratio"
+    """99th percentile of latency, rival / worker."""
+    P50_MS = "p50 ms"
+    P99_MS = "p99 ms"
+    RATE = "requests/s"
+    EXTRA_S = "extra s"
+    EXTRA_MB = "extra MB"
+    CPU = "CPU %"
+    """Of one core."""
+    WAKE_UPS = "wake-ups/s"
+    """Voluntary context switches of all threads together."""
+    FLOODED_P99 = "p99 flooded / quiet"
+    """Of the source that suffers most."""
+    AGE = "p99 age / predict"
+    """From scheduled arrival to answer, in predict times."""
+    FRESH = "answered by a result %"
+    RSS_GROWTH = "memory late / early"
+    WRONG_ANSWERS = "lost or twice"
+    """Requests without an answer, and answers beyond the first."""
+    MISCOUNTED = "miscounted"
+    """Answers `cancelled`, less what the answers to `cancel` say: should be none."""
+
+
+class Target(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A bound that a figure should keep."""
+
+    metric: Metric
+    at_least: float | None = None
+    at_most: float | None = None
+
+    def __post_init__(self) -> None:
+        if (self.at_least is None) == (self.at_most is None):
+            raise ValueError("a target has either at_least or at_most")
+
+    def met_by(self, interval: Interval) -> bool:
+        """A target holds when the interval reaches it."""
+        if self.at_least is not None:
+            return interval.high >= self.at_least
+        assert self.at_most is not None
+        return interval.low <= self.at_most
+
+    def __str__(self) -> str:
+        sign, bound = ("≥", self.at_least) if self.at_least is not None else ("≤", self.at_most)
+        return f"{self.metric} {sign} {bound:,.10g}"
