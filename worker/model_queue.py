@@ -162,9 +162,12 @@ class ModelQueue:
         begun: list[Item] = []
         # What still collects waits for the host: it takes nobody else's place.
         collecting = sum(len(group.items) for group in self._open if group.begun) if self._open else 0
-        while self._ahead - collecting < self._ahead_limit and self._waiting.items:
-            group = self._waiting.pop()
-            assert group is not None
+        while (places := self._ahead_limit - self._ahead + collecting) > 0 and self._waiting.items:
+            # Where sources share the model, none of them takes the last place twice in a row: who sends
+            # little would find what one that floods has prepared in front of it.
+            group = self._waiting.pop(other=places == 1 and self._waiting.is_shared)
+            if group is None:
+                break
             group.begun = True
             for item in tuple(group.items):
                 self._start(item, begun)

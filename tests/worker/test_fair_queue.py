@@ -250,3 +250,17 @@ def test_ever_new_sources_starve_nobody():
         queue.add(group_of(1, f"track {number}"))
         served += pop(queue).source == "yard"
     assert served == 10
+
+
+def test_a_source_that_was_away_for_long_goes_ahead_by_a_few_items_only():
+    queue = queue_of(group_of(1, "rare"))
+    pop(queue)
+    for _ in range(1000):
+        queue.add(group_of(1, "busy"))
+        pop(queue)
+    for source in ("rare", "busy"):  # the rare one first, into an empty queue
+        for _ in range(50):
+            queue.add(group_of(1, source))
+    order = [pop(queue).source for _ in range(40)]
+    assert order[0] == "rare"
+    assert 20 <= order.count("rare") <= 22

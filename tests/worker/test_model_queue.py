@@ -239,3 +239,28 @@ def test_with_threads_nothing_is_lost_and_nothing_is_taken_twice(merge_limit):
     failed = {id(item) for item in items if item.prepared is None} - withdrawn
     assert len(taken) + len(failed) + len(withdrawn) == len(items)
     assert max(threads.batches) <= max(1, merge_limit)
+
+
+def test_where_sources_share_a_model_none_takes_every_place_ahead():
+    """Who sends little finds a place free, and not two pictures of one that floods in front of it."""
+    account = Account(2, 0)
+
+    def submit(source: str) -> Item:
+        item = new_item()
+        account.queue.submit(Group([item], source=source))
+        return item
+
+    submit("quiet")
+    account.settle(0, well=True)
+    account.queue.take()
+    flood = [submit("flood") for _ in range(10)]
+    assert account.preparing == flood[:1]
+    late = submit("quiet")
+    assert account.preparing == [flood[0], late]
+
+
+def test_a_source_alone_takes_every_place_ahead():
+    account = Account(3, 0)
+    for _ in range(5):
+        account.queue.submit(Group([new_item()], source="only"))
+    assert len(account.preparing) == 3
