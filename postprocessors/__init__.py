@@ -25,6 +25,7 @@ POSTPROCESSORS: dict[str, str] = {
     "yolov8": "postprocessors.yolo:bind_yolov8",
     "yolov10": "postprocessors.yolo:bind_yolov10",
     "yolox": "postprocessors.yolo:bind_yolox",
+    "ssd": "postprocessors.ssd:bind_ssd",
     "raw": "postprocessors.raw:bind_raw",
 }
 """Name in a model's configuration -> "module:factory", imported when a model asks for it."""

@@ -1,6 +1,5 @@
 """`yolo` and its families by name: YOLO detectors' outputs into `Detections`."""
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,9 +11,9 @@ from postprocessors.base import (
     PostprocessContext,
     PostprocessorError,
     PostprocessorSettings,
-    UnknownClassError,
 )
 from postprocessors.boxes import Floats, clip, to_source, xyxy_to_xywh
+from postprocessors.class_names import ClassNames
 from postprocessors.nms import Indices, best_first, suppress
 from postprocessors.results import Detection, Detections
 from postprocessors.yolo_decode import Candidates
@@ -36,8 +35,7 @@ class YoloPostprocessor:
     class_count: int | None
     """None where the model does not say; rows of a layout with one are then checked as they come."""
     labels: tuple[str, ...]
-    class_ids: Mapping[str, tuple[int, ...]]
-    """Class ids by name."""
+    classes: ClassNames
 
     def __call__(self, outputs: TensorMap, context: PostprocessContext) -> Detections:
         """Decode one picture.
@@ -48,7 +46,7 @@ class YoloPostprocessor:
             PostprocessorError: the output is of another shape than the model announced.
         """
         options, transform = context.options, context.transform
-        wanted = self._wanted(options.classes)
+        wanted = self.classes.wanted(options.classes)
         size = (transform.tensor_width, transform.tensor_height)
         output = self._matrix(outputs[self.output_name], size)
         # Absurd sizes may overflow on the way; decoders check what they return, and it is clipped.
@@ -82,22 +80,6 @@ class YoloPostprocessor:
         return (
             bool(rows > layout.box_rows) and match_strides(anchors, size, layout.anchors_per_cell) is not None
         )
-
-    def _wanted(self, classes: Sequence[int | str] | None) -> list[int] | None:
-        """Class ids of a request's `classes`."""
-        if classes is None:
-            return None
-        return [class_id for wanted in classes for class_id in self._ids(wanted)]
-
-    def _ids(self, wanted: int | str) -> tuple[int, ...]:
-        if isinstance(wanted, str):
-            if wanted not in self.class_ids:
-                raise UnknownClassError(f'the model has no class "{wanted}"')
-            return self.class_ids[wanted]
-        count = self.class_count or len(self.labels) or None
-        if wanted < 0 or (count is not None and wanted >= count):
-            raise UnknownClassError(f"the model has no class {wanted}")
-        return (wanted,)
 
     def _best(self, found: Candidates, context: PostprocessContext) -> Indices:
         options = context.options
@@ -159,7 +141,8 @@ def _bind(
 ) -> BoundPostprocessor:
     reading = tell_family(model, settings.labels, family)
     labels = settings.labels or model.metadata.labels
-    run = YoloPostprocessor(reading.layout, reading.output, reading.classes, labels, _ids_by_name(labels))
+    names = ClassNames(labels, reading.classes)
+    run = YoloPostprocessor(reading.layout, reading.output, reading.classes, labels, names)
     told = reading.layout.family
     return BoundPostprocessor(
         name=name,
@@ -169,14 +152,6 @@ def _bind(
         family=told.name,
         family_reason=reading.reason,
     )
-
-
-def _ids_by_name(labels: Sequence[str]) -> dict[str, tuple[int, ...]]:
-    """A name may stand for several classes."""
-    ids: dict[str, tuple[int, ...]] = {}
-    for class_id, label in enumerate(labels):
-        ids[label] = (*ids.get(label, ()), class_id)
-    return ids
 
 
 def _select(found: Candidates, chosen: NDArray[np.intp]) -> Candidates:

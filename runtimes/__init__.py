@@ -12,11 +12,15 @@ __all__ = ["KNOWN_RUNTIMES", "PLANNED_RUNTIMES", "RUNTIMES", "get_runtime", "run
 
 RUNTIMES: dict[str, str] = {
     "onnxruntime": "runtimes.onnx:OnnxRuntime",
+    "openvino": "runtimes.openvino:OpenVinoRuntime",
+    "litert": "runtimes.litert:LitertRuntime",
+    "coreml": "runtimes.coreml:CoreMLRuntime",
+    "torch": "runtimes.torch:TorchRuntime",
     "fake": "runtimes.fake:FakeRuntime",
 }
 """Name → "module:Class" of its adapter, imported when a slot first asks for it."""
 
-PLANNED_RUNTIMES = frozenset({"coreml", "openvino", "litert", "torch"})
+PLANNED_RUNTIMES: frozenset[str] = frozenset()
 """Runtimes that the protocol names and this version has no adapter for."""
 
 KNOWN_RUNTIMES = frozenset(RUNTIMES) | PLANNED_RUNTIMES

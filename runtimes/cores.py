@@ -14,6 +14,17 @@ def available_cores() -> int:
     return max(1, min(_affinity(), math.ceil(quota) if quota else _affinity()))
 
 
+def native_threads(lanes: int, asked: int | None, cores: int) -> int:
+    """Return the native threads of one predict call: the cores shared among the lanes, at least 1.
+
+    Args:
+        lanes: how many predict calls run at once.
+        asked: what the host wants, which holds.
+        cores: how many there are.
+    """
+    return asked or max(1, cores // max(1, min(lanes, cores)))
+
+
 def _affinity() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))

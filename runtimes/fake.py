@@ -69,6 +69,7 @@ class FakeRuntime:
         if fake is None:
             raise ModelLoadError(f"unknown fake model {name!r}: expected one of {', '.join(FAKES)}")
         settings = FakeOptions(**{**fake.defaults, **values})
+        time.sleep(settings.load_ms / 1000)
         fake.load(settings)
         return FakeModel(fake, settings, options.device)
 
@@ -81,6 +82,7 @@ class FakeModel:
         self._closed = threading.Event()
         self._answer = fake.answer(options, self._closed)
         self._paced = fake.paced
+        self._weights: NDArray[np.uint8] | None = np.ones(options.mb << 20, np.uint8)
         self.inputs: tuple[TensorSpec, ...] = (_input_spec(options),)
         self.outputs: tuple[TensorSpec, ...] = (
             TensorSpec(OUTPUT, (_batch_axis(options), ROWS, _ROW), "float32"),
@@ -102,8 +104,9 @@ class FakeModel:
         return FakeLane(self.inputs[0], self._answer, self._pause, self._options.batch)
 
     def close(self) -> None:
-        """Wake what hangs."""
+        """Wake what hangs, and let the memory go."""
         self._closed.set()
+        self._weights = None
 
     def _pause(self, items: int) -> None:
         milliseconds = self._options.ms + self._options.ms_per_item * items
@@ -222,6 +225,13 @@ def _fail(options: FakeOptions, closed: threading.Event) -> Answer:
     return _after_warm_up(options, closed, fail)
 
 
+def _fail_always(_options: FakeOptions, _closed: threading.Event) -> Answer:
+    def fail(_tensor: NDArray[Any]) -> Rows:
+        raise InferenceError("fake:warmfail fails every time")
+
+    return fail
+
+
 def _fail_item(options: FakeOptions, closed: threading.Event) -> Answer:
     nothing = _nothing(options, closed)
     white = 250 if options.dtype == "uint8" else 250 / 255
@@ -257,6 +267,7 @@ FAKES: dict[str, Fake] = {
     "nan": Fake(_nan),
     "fail": Fake(_fail),
     "fail_item": Fake(_fail_item),
+    "warmfail": Fake(_fail_always),
     "sleep": Fake(_nothing, defaults={"ms": 50.0}),
     "hang": Fake(_hang),
     "slowload": Fake(_nothing, load=_load_slowly, defaults={"ms": 500.0}, paced=False),
@@ -264,6 +275,6 @@ FAKES: dict[str, Fake] = {
 }
 """By name: `noop` finds nothing. `echo` finds one object that covers the picture, with the number that
 the picture carries (`runtimes.picture_ids`) as its class and a score of 1. `nan` answers NaN. `fail`
-fails every call but the first, `fail_item` those with a picture that is white in the middle. `sleep` is
-`noop` that takes 50 ms. `hang` answers the first call, and returns from others when the model is closed.
-`slowload` takes 500 ms to load, `loadfail` fails to."""
+fails every call but the first, `warmfail` that too, `fail_item` those with a picture that is white in the
+middle. `sleep` is `noop` that takes 50 ms. `hang` answers the first call, and returns from others when
+the model is closed. `slowload` takes 500 ms to load, `loadfail` fails to."""

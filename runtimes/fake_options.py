@@ -11,6 +11,7 @@ from runtimes.spec import Layout
 
 _MAX_SIDE = 16_384
 _MAX_BATCH = 4096
+_MAX_MB = 4096
 _MAX_MS = 86_400_000.0
 
 
@@ -30,7 +31,11 @@ class FakeOptions:
     """Milliseconds of one predict call (of the load, for `slowload`)."""
     ms_per_item: float = 0.0
     """Milliseconds more for each item of a call."""
+    load_ms: float = 0.0
+    """Milliseconds that the load takes."""
     labels: tuple[str, ...] = ()
+    mb: int = 0
+    """Mebibytes of memory that the model keeps, touched, until it is closed."""
 
 
 def parse_fake_uri(uri: str) -> tuple[str, dict[str, Any]]:
@@ -111,6 +116,8 @@ _OPTIONS: Mapping[str, tuple[tuple[str, ...], Callable[[str], Any]]] = {
     "batch": (("batch",), _whole(_MAX_BATCH)),
     "ms": (("ms",), _milliseconds),
     "ms_per_item": (("ms_per_item",), _milliseconds),
+    "load_ms": (("load_ms",), _milliseconds),
     "labels": (("labels",), _labels),
+    "mb": (("mb",), _whole(_MAX_MB)),
 }
 """Key → the fields that it sets, and how its text is read."""

@@ -13,7 +13,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as native
 from model_files.base import ModelFiles
 from runtimes.base import CompiledModel, Lane
 from runtimes.batching import BatchPlan, BatchProof, BatchRunner, compiled_sizes, plan_batches
-from runtimes.cores import available_cores
+from runtimes.cores import available_cores, native_threads
 from runtimes.errors import InferenceError, ModelLoadError
 from runtimes.file_kinds import check_model_file, describe_kind
 from runtimes.inputs import DeclaredTensor, input_specs, sizes
@@ -136,12 +136,6 @@ class OnnxModel:
         return dict(zip(self._output_names, outputs, strict=True))
 
 
-def native_threads(options: RuntimeOptions, cores: int) -> int:
-    """Return the native threads of one predict call: the cores shared among the lanes, at least 1."""
-    lanes = max(1, min(options.lanes, cores))
-    return options.intra_threads or max(1, cores // lanes)
-
-
 def _open_session(path: Path, options: RuntimeOptions) -> tuple[Session, ProviderChoice]:
     """Open a session on the asked device, or on the CPU with the reason why."""
     choice = choose_providers(options.device, onnxruntime.get_available_providers())
@@ -170,7 +164,7 @@ def _session_options(options: RuntimeOptions, choice: ProviderChoice) -> Any:
     # that a host may not read.
     settings.log_severity_level = _FATAL
     settings.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
-    settings.intra_op_num_threads = native_threads(options, available_cores())
+    settings.intra_op_num_threads = native_threads(options.lanes, options.intra_threads, available_cores())
     if options.inter_threads:
         settings.execution_mode = onnxruntime.ExecutionMode.ORT_PARALLEL
         settings.inter_op_num_threads = options.inter_threads

@@ -58,7 +58,7 @@ def assert_same(found, expected):
     )
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name != "raw"])
+@pytest.mark.parametrize("name", [name for name in NAMES if name.startswith("yolo")])
 def test_yolo(name):
     vector, outputs = load(name)
     assert len(vector["result"]["detections"]) > 2
@@ -67,6 +67,15 @@ def test_yolo(name):
         assert bound.family == vector["postprocessor"]
         assert answer["kind"] == "detections"
         assert_same(answer["detections"], vector["result"]["detections"])
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name.startswith("ssd")])
+def test_ssd(name):
+    vector, outputs = load(name)
+    assert len(vector["result"]["detections"]) > 2
+    answer = run(vector, outputs, "ssd")[1]
+    assert answer["kind"] == "detections"
+    assert_same(answer["detections"], vector["result"]["detections"])
 
 
 def test_raw():

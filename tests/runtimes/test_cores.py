@@ -44,3 +44,20 @@ def test_without_groups_or_affinity(groups: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.delattr("os.sched_getaffinity")
     monkeypatch.setattr("os.cpu_count", lambda: None)
     assert cores.available_cores() == 1
+
+
+@pytest.mark.parametrize(
+    ("lanes", "count", "asked", "threads"),
+    [
+        (1, 1, None, 1),
+        (1, 2, None, 2),
+        (2, 2, None, 1),
+        (3, 2, None, 1),
+        (2, 8, None, 4),
+        (3, 8, None, 2),
+        (0, 4, None, 4),
+        (1, 8, 3, 3),
+    ],
+)
+def test_cores_are_shared_among_lanes(lanes: int, count: int, asked: int | None, threads: int) -> None:
+    assert cores.native_threads(lanes, asked, count) == threads

@@ -12,7 +12,7 @@ from onnx import TensorProto, helper
 from model_files import ModelFiles
 from runtimes.base import CompiledModel
 from runtimes.errors import InferenceError, ModelLoadError
-from runtimes.onnx import OnnxRuntime, native_threads, short_text
+from runtimes.onnx import OnnxRuntime, short_text
 from runtimes.onnx_devices import CPU, CUDA
 from runtimes.options import RuntimeOptions
 from runtimes.spec import DYNAMIC, Layout, TensorKind
@@ -235,23 +235,6 @@ def test_a_failing_run_writes_nothing_to_the_descriptors(
     with pytest.raises(InferenceError, match="Reshape"):
         lane.infer([{"images": np.zeros((1, 3, 5, 5), np.float32)}])
     assert capfd.readouterr() == ("", "")
-
-
-@pytest.mark.parametrize(
-    ("lanes", "cores", "asked", "threads"),
-    [
-        (1, 1, None, 1),
-        (1, 2, None, 2),
-        (2, 2, None, 1),
-        (3, 2, None, 1),
-        (2, 8, None, 4),
-        (3, 8, None, 2),
-        (0, 4, None, 4),
-        (1, 8, 3, 3),
-    ],
-)
-def test_cores_are_shared_among_lanes(lanes: int, cores: int, asked: int | None, threads: int) -> None:
-    assert native_threads(RuntimeOptions(lanes=lanes, intra_threads=asked), cores) == threads
 
 
 @pytest.mark.parametrize(

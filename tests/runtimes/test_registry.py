@@ -15,7 +15,11 @@ from runtimes.file_kinds import RUNTIME_BY_SUFFIX
 @pytest.mark.parametrize("name", sorted(RUNTIMES))
 def test_every_entry_of_the_table_can_be_loaded(name: str) -> None:
     module, _, attribute = RUNTIMES[name].partition(":")
-    assert isinstance(get_runtime(name), getattr(import_module(module), attribute))
+    try:
+        runtime = get_runtime(name)
+    except RuntimeUnavailableError as exc:
+        pytest.skip(str(exc))
+    assert isinstance(runtime, getattr(import_module(module), attribute))
 
 
 @pytest.mark.parametrize("name", sorted(PLANNED_RUNTIMES))

@@ -80,6 +80,8 @@ CASES = {
     "yolox": ("yolox", {}, (0, 0)),
 }
 
+SSD_CASES = {"ssd": ({}, (0, 0)), "ssd_roi": ({}, (200, 100))}
+
 
 def expected(family, output, options, offset):
     found = decode(family, output, options.get("confidence", 0.25), TENSOR)
@@ -105,10 +107,13 @@ def source(offset):
     return SOURCE[0] + 2 * offset[0], SOURCE[1] + 2 * offset[1]
 
 
-def describe(output, metadata):
+def describe(outputs, metadata):
     return {
         "inputs": [{"name": "images", "shape": [1, 3, TENSOR[1], TENSOR[0]], "dtype": "float32"}],
-        "outputs": [{"name": "output0", "shape": list(output.shape), "dtype": output.dtype.name}],
+        "outputs": [
+            {"name": name, "shape": list(each.shape), "dtype": each.dtype.name}
+            for name, each in outputs.items()
+        ],
         "metadata": metadata,
     }
 
@@ -123,11 +128,11 @@ def geometry(offset):
     }
 
 
-def write(name, postprocessor, output, metadata, options, offset, result):
-    np.savez_compressed(HERE / f"{name}.npz", output0=output)
+def write(name, postprocessor, outputs, metadata, options, offset, result):
+    np.savez_compressed(HERE / f"{name}.npz", **outputs)
     vector = {
         "postprocessor": postprocessor,
-        "model": describe(output, metadata),
+        "model": describe(outputs, metadata),
         "transform": geometry(offset),
         "options": options,
         "result": result,
@@ -135,15 +140,49 @@ def write(name, postprocessor, output, metadata, options, offset, result):
     (HERE / f"{name}.json").write_text(json.dumps(vector, indent=1) + "\n")
 
 
+def ssd_rows():
+    """Six rows of fractions of the input, best first, one of them outside the picture and one weak."""
+    boxes = [ReferenceBox(*corners(box), score, class_id) for box, class_id, score in OBJECTS]
+    outside = ReferenceBox(5, 1, 20, 6, 0.5, 2)
+    weak = ReferenceBox(10, 12, 30, 40, 0.1, 0)
+    return sorted((*boxes, outside, weak), key=lambda box: -box.score)
+
+
+def corners(box):
+    x, y, width, height = box
+    return x - width / 2, y - height / 2, x + width / 2, y + height / 2
+
+
+def write_ssd(name, options, offset):
+    """The operator writes as many rows as `count` says; what is behind them is whatever was there."""
+    rows = ssd_rows()
+    width, height = TENSOR
+    boxes = [[box.y1 / height, box.x1 / width, box.y2 / height, box.x2 / width] for box in rows]
+    garbage = [[np.nan, 1e30, -1e30, 0.5]]
+    outputs = {
+        "b": np.array([boxes + garbage], np.float32),
+        "c": np.array([[box.class_id for box in rows] + [1e9]], np.float32),
+        "s": np.array([[box.score for box in rows] + [0.99]], np.float32),
+        "n": np.array([len(rows)], np.float32),
+    }
+    metadata = {"names": str(["???", *NAMES]), "detectionOutputs": "b\nc\ns\nn"}
+    boxed = Letterboxed(np.empty(0), SCALE, -offset[0] * SCALE, PAD_Y - offset[1] * SCALE)
+    kept = [to_source(box, boxed, *source(offset)) for box in rows if box.score >= 0.25]
+    seen = [as_detection(box) for box in kept if box.x2 - box.x1 > 0.01 and box.y2 - box.y1 > 0.01]
+    write(name, "ssd", outputs, metadata, options, offset, {"kind": "detections", "detections": seen})
+
+
 def main():
     for seed, (name, (family, options, offset)) in enumerate(CASES.items()):
         output = MODELS[family](np.random.default_rng(seed)).astype(np.float32)
         result = {"kind": "detections", "detections": expected(family, output, options, offset)}
-        write(name, family, output[None], {"names": str(NAMES)}, options, offset, result)
+        write(name, family, {"output0": output[None]}, {"names": str(NAMES)}, options, offset, result)
+    for name, (options, offset) in SSD_CASES.items():
+        write_ssd(name, options, offset)
     raw = np.array([[[0.5, -1.0], [2.0, 65504.0]]], np.float16)
     data = base64.b64encode(raw.astype("<f2").tobytes()).decode()
     tensors = {"output0": {"shape": [1, 2, 2], "dtype": "float16", "data": data}}
-    write("raw", "raw", raw, {}, {}, (0, 0), {"kind": "raw", "tensors": tensors})
+    write("raw", "raw", {"output0": raw}, {}, {}, (0, 0), {"kind": "raw", "tensors": tensors})
 
 
 if __name__ == "__main__":
