@@ -9,6 +9,7 @@ from bench.dense_model import write_dense_model
 from models import DEFAULT_MODEL, SCENES
 
 _SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+_STREET = _SHARED / "images" / "street_peds_1080p.jpg"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +36,13 @@ class Model:
 MODELS: Mapping[str, Model] = {
     "no-op": Model("fake:noop?size=640"),
     "default": Model(str(DEFAULT_MODEL), next(iter(sorted(SCENES.glob("*.jpg"))), None)),
-    "yolov8n": Model(
-        str(_SHARED / "models" / "onnx" / "yolov8n_float32.onnx"),
-        _SHARED / "images" / "street_peds_1080p.jpg",
+    "yolov8n": Model(str(_SHARED / "models" / "onnx" / "yolov8n_float32.onnx"), _STREET),
+    "yolov8n openvino": Model(str(_SHARED / "models" / "openvino" / "yolov8n_int8" / "yolov8n.xml"), _STREET),
+    "yolov8n litert": Model(
+        str(_SHARED / "models" / "tflite" / "yolov8n_int8_dynamic_floatio.tflite"), _STREET
+    ),
+    "yolov8n litert int8": Model(
+        str(_SHARED / "models" / "tflite" / "yolov8n_full_integer_quant.tflite"), _STREET
     ),
     "dense": Model("dense.onnx", config={"postprocessor": "raw"}, write=write_dense_model),
 }

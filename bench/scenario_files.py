@@ -17,6 +17,7 @@ FOLDER = Path(__file__).parent / "scenarios"
 FILES = (
     "plumbing.toml",
     "models.toml",
+    "runtimes.toml",
     "shared.toml",
     "batching.toml",
     "open_loop.toml",

@@ -11,6 +11,7 @@ from worker.config_keys import key_info
 from worker.config_model import ModelConfig
 from worker.config_readers import ConfigError, Reader
 from worker.config_structs import MEBI, BatchMode, Limits, MetricsConfig, Overload, WorkerConfig
+from worker.config_verify import VerifyConfig
 
 __all__ = [
     "BatchMode",
@@ -18,6 +19,7 @@ __all__ = [
     "MetricsConfig",
     "ModelConfig",
     "Overload",
+    "VerifyConfig",
     "WorkerConfig",
     "parse_model",
     "parse_worker",
@@ -64,7 +66,18 @@ def parse_model(raw: Any, path: str) -> tuple[ModelConfig, dict[str, str]]:
     values, unknown = _read_fields(ModelConfig, raw, f"{path}.")
     if not values.get("path"):
         raise ConfigError(f"{path}.path: expected the path of a model, got nothing")
-    return ModelConfig(**values, extra={key: raw[key] for key in unknown}), unknown
+    extra = {key: raw[key] for key in unknown}
+    if "verify" in values:
+        values["verify"], unread = _read_verify(values["verify"], f"{path}.verify.")
+        unknown |= {f"verify.{key}": text for key, text in unread.items()}
+    return ModelConfig(**values, extra=extra), unknown
+
+
+def _read_verify(raw: Mapping[str, Any], path: str) -> tuple[VerifyConfig, dict[str, str]]:
+    values, unknown = _read_fields(VerifyConfig, raw, path)
+    if not values.get("image"):
+        raise ConfigError(f"{path}image: expected the path of a picture, got nothing")
+    return VerifyConfig(**values), unknown
 
 
 def _read_fields(kind: type[Any], raw: Mapping[str, Any], path: str) -> tuple[dict[str, Any], dict[str, str]]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any
 
 from model_files.base import ModelRef
@@ -11,8 +12,16 @@ from runtimes import KNOWN_RUNTIMES
 from runtimes.onnx_devices import DEVICES
 from worker import config_readers as read
 from worker.config_keys import key
+from worker.config_verify import VerifyConfig
 
 RUNTIME_WORDS = ("auto", *sorted(KNOWN_RUNTIMES))
+
+
+class PerformanceHint(StrEnum):
+    """What a library that asks is told to tune for."""
+
+    LATENCY = "latency"
+    THROUGHPUT = "throughput"
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +132,40 @@ class ModelConfig:
         "Set it on a machine that is otherwise idle, where single answers must be as quick as can be.",
         absent="`false`",
     )
+    performance_hint: PerformanceHint | None = key(
+        "performanceHint",
+        None,
+        read.Choice(PerformanceHint),
+        "What the runtime tunes for, where its library asks (OpenVINO): the time of one answer, or answers"
+        " a second.",
+        "Set it by measurement, where many requests are in flight or only ever one.",
+        absent="the runtime decides by the slot's predict threads",
+    )
+    streams: int | None = key(
+        "streams",
+        None,
+        read.Integer(1),
+        "How many predict calls the device runs side by side, where its library asks (OpenVINO).",
+        "Set it by measurement; `performanceHint` is the simpler way.",
+        unit="calls",
+        absent="the runtime decides by the slot's predict threads",
+    )
+    cache_dir: str | None = key(
+        "cacheDir",
+        None,
+        read.Text(),
+        "A folder that keeps what was compiled for the next load, where the library can (OpenVINO).",
+        "Set it where loads take long, on a GPU or an NPU; the folder must be the worker's own.",
+        absent="nothing is kept",
+    )
+    half: bool | None = key(
+        "half",
+        None,
+        read.Flag(),
+        "Whether a model in 32-bit floats is computed in 16-bit ones, where the runtime and the device can.",
+        "Set it on GPUs for speed, and prove the results by `verify`.",
+        absent="the runtime decides by the device",
+    )
     max_queued: int | None = key(
         "maxQueued",
         None,
@@ -132,6 +175,44 @@ class ModelConfig:
         "Set it where one slow model must not fill `maxInFlight` and so hold up the others.",
         unit="items",
         absent="the worker's limits alone hold",
+    )
+    idle_unload_ms: int | None = key(
+        "idleUnloadMs",
+        None,
+        read.Integer(1),
+        "A model that has had no request for so long is unloaded, and its memory goes back to the system."
+        " The next request loads it again from its file and waits for it, as for any load.",
+        "Set it for models that are needed now and then and may answer late the first time.",
+        unit="milliseconds",
+        absent="a model stays",
+    )
+    pinned: bool = key(
+        "pinned",
+        False,
+        read.Flag(),
+        "Whether the model is never unloaded by itself, neither by `idleUnloadMs` nor to make room under"
+        " `limits.modelMemoryBytes`.",
+        "Set it for models whose every answer must be quick.",
+    )
+    max_memory_bytes: int | None = key(
+        "maxMemoryBytes",
+        None,
+        read.Integer(1),
+        "The most by which the load of this model may grow the process. One that takes more fails its load"
+        " with `too_large`. It is measured alone: other loads wait meanwhile.",
+        "Set it where a file may be another one day than the one that was tried.",
+        unit="bytes",
+        absent="no bound",
+    )
+    verify: VerifyConfig | None = key(
+        "verify",
+        None,
+        read.ObjectOf("verify"),
+        "A picture that every load of this slot is proven on: it goes through the new model's own queue and"
+        " threads, and what is expected must be found, else the load fails and says what was missing.",
+        "Set it where a model is replaced while it is needed: the old one serves on until the new one has"
+        " proven itself.",
+        absent="a model that replaces another runs a drawn picture; others only warm up",
     )
     extra: Mapping[str, Any] = field(default_factory=dict)
     """Keys that none of the above reads; a postprocessor may."""

@@ -12,7 +12,7 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
-from worker.config import Limits, MetricsConfig, ModelConfig, WorkerConfig
+from worker.config import Limits, MetricsConfig, ModelConfig, VerifyConfig, WorkerConfig
 from worker.config_keys import KeyInfo, key_info
 from worker.config_readers import Schema, Text
 from worker.config_structs import MEBI
@@ -39,6 +39,12 @@ _STRUCTS: tuple[tuple[type[Any], str, str, str], ...] = (
         " are handed to the postprocessor.",
     ),
     (
+        VerifyConfig,
+        "The proof of a model",
+        "models[].verify.",
+        "The object `verify` of a model: what it has to find, on every load of its slot.",
+    ),
+    (
         Limits,
         "The limits",
         "limits.",
@@ -57,7 +63,8 @@ _STRUCTS: tuple[tuple[type[Any], str, str, str], ...] = (
 _INTRODUCTION = """\
 # Configuration
 
-<!-- Made by `python -m worker.config_schema` from config_structs.py and config_model.py in worker/. -->
+<!-- Made by `python -m worker.config_schema` from config_structs.py, config_model.py and
+config_verify.py in worker/. -->
 
 Every key of the configuration. The same as JSON Schema, for editors and validators, is in
 [configuration.schema.json](configuration.schema.json), and `python -m worker schema` prints it. How the
@@ -89,6 +96,7 @@ def json_schema() -> dict[str, Any]:
         **_object(WorkerConfig),
         "$defs": {
             "model": {"description": "One slot's model.", **_object(ModelConfig)},
+            "verify": {"description": "What a model has to find.", **_object(VerifyConfig)},
             "limits": {"description": "What the worker takes on at once.", **_object(Limits)},
             "metrics": {"description": "Where metrics are served.", **_object(MetricsConfig)},
             "default": {"description": "Means the default.", "enum": NOTHING},

@@ -82,6 +82,19 @@ class Limits:
         unit="bytes",
         absent="a quarter of the memory that the process may use",
     )
+    model_memory_bytes: int | None = key(
+        "modelMemoryBytes",
+        None,
+        read.Integer(1),
+        "The budget of all models together, each counted by what its load grew the process. When a load"
+        " goes over it, models that are neither `pinned` nor busy are unloaded, the one first that has had"
+        " no request for longest; their next request loads them again. Where that does not suffice, the"
+        " load fails with `too_large`. The new model is measured first, so the process may be over the"
+        " budget by one model for a moment.",
+        "Set it where more models are configured than fit; the memory of requests and frames comes on top.",
+        unit="bytes",
+        absent="no budget",
+    )
     overload: Overload = key(
         "overload",
         Overload.WAIT,
@@ -137,8 +150,8 @@ class WorkerConfig:
         "coreml",
         read.Text(RUNTIME_WORDS),
         "The runtime of every slot that names none; `auto` goes by the kind of each model's file, `fake`"
-        " is for tests. `coreml`, `litert`, `openvino` and `torch` are known and not served yet: their"
-        " slots carry the error. An unknown name ends the process.",
+        " is for tests. Where a runtime's library is not installed, its slots carry the error and the command"
+        " that installs it. An unknown name ends the process.",
         "Always set it, to `auto` or `onnxruntime`: the default is what hosts of version 2 expect.",
     )
     concurrency: int | None = key(

@@ -11,6 +11,7 @@ from protocol import errors as wire
 from protocol.errors import ErrorCode, WireError
 from runtimes.errors import RuntimeAdapterError, RuntimeUnavailableError, UnknownRuntimeError
 from worker.config_readers import ConfigError
+from worker.model_memory import ModelTooLargeError
 from worker.sources import FrameGoneError
 
 log = logging.getLogger(__name__)
@@ -77,6 +78,7 @@ _LOAD_CODES: tuple[tuple[type[Exception], ErrorCode], ...] = (
     (ModelFileError, ErrorCode.PROVIDER_FAILED),
     (UnknownRuntimeError, ErrorCode.UNSUPPORTED),
     (RuntimeUnavailableError, ErrorCode.UNSUPPORTED),
+    (ModelTooLargeError, ErrorCode.TOO_LARGE),
     (RuntimeAdapterError, ErrorCode.MODEL_NOT_LOADED),
     (PostprocessorError, ErrorCode.MODEL_NOT_LOADED),
 )

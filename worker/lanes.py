@@ -63,7 +63,7 @@ class LanePool:
         self._limit = limit
         self._shares = shares
         self._account = WorkAccount()
-        self._deliver = deliver
+        self.deliver = deliver
         self._fail = fail
         self._lock = threading.Lock()
         self._lanes: list[LaneState] = []
@@ -107,6 +107,7 @@ class LanePool:
                     share = self._shares.renew(share)
             finally:
                 self._shares.release(share)
+        means.lane = None  # what it has of its own goes before the model is closed
         self._end_one()
 
     def _serve_once(self, means: _Means) -> bool:
@@ -142,7 +143,7 @@ class LanePool:
             item.timings.predict_began = began
             item.timings.predict_ms = predict_ms
             item.batch_size = len(items)
-            self._deliver(item, output)
+            self.deliver(item, output)
 
     def _retry_alone(self, lane: LaneState, opened: Lane, items: list[Item], error: Exception) -> None:
         """Let one bad item not fail its neighbours: run each by itself."""

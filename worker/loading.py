@@ -2,34 +2,26 @@
 
 import dataclasses
 import itertools
-import logging
-import os
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 
 from model_files import resolve
 from postprocessors import bind
-from postprocessors.base import PostprocessorSettings, ResultOptions
-from preprocess.frame import Frame
+from postprocessors.base import PostprocessorSettings
 from preprocess.options import ChannelOrder, DecodeOptions, PrepareOptions
-from protocol.pixel_format import PixelFormat
 from runtimes import get_runtime, runtime_for
-from runtimes.base import CompiledModel
+from runtimes.base import CompiledModel, Runtime
 from runtimes.cores import available_cores
 from runtimes.errors import ModelLoadError
 from runtimes.options import RuntimeOptions
 from runtimes.spec import DYNAMIC, Layout, ModelDescription, TensorKind, TensorSpec
 from worker.batching import batch_limit
 from worker.config import BatchMode, ModelConfig, WorkerConfig
-from worker.errors import Failure
+from worker.model_memory import MemoryMeter, MeteredModel, ModelTooLargeError, mebibytes
 from worker.pipeline import ModelPipeline, ModelPlan, Stages
-from worker.requests import Group, Item, ItemOptions, Reply, Timings
-from worker.sources import PacketSource
-
-log = logging.getLogger(__name__)
+from worker.proof import run_golden, run_verify, warm_up
 
 DEFAULT_SIDE = 640
 """Pixels; for models that leave their input's size open and recommend none."""
@@ -50,22 +42,6 @@ class LoadedModel:
     warnings: tuple[str, ...] = ()
 
 
-@dataclass(slots=True)
-class _WarmUp:
-    """The reply of the blank picture that a model is warmed up with."""
-
-    done: threading.Event = field(default_factory=threading.Event)
-    failure: Failure | None = None
-
-    def succeed(self, item: Item, result: object) -> None:
-        self.done.set()
-
-    def fail(self, item: Item, failure: Failure) -> None:
-        if item.timings.predict_ms == 0:  # predict itself; what a blank picture decodes to is no fault
-            self.failure = failure
-        self.done.set()
-
-
 class ModelLoader:
     """Loads models the way one worker is configured."""
 
@@ -73,6 +49,12 @@ class ModelLoader:
         self._config = config
         self._lanes = lanes
         self._stages = stages
+        self._meter = MemoryMeter()
+
+    @property
+    def memory_budget(self) -> int | None:
+        """Bytes that all models together may take; None is no bound."""
+        return self._config.limits.model_memory_bytes
 
     def runtime_of(self, config: ModelConfig) -> str:
         """Return the name of the runtime that a model is for.
@@ -83,45 +65,69 @@ class ModelLoader:
         name = config.runtime or self._config.runtime
         return runtime_for(config.path) if name == "auto" else name
 
-    def load(self, config: ModelConfig, runtime: str) -> LoadedModel:
-        """Load and warm up one model.
+    def load(self, config: ModelConfig, runtime: str, replaces: bool) -> LoadedModel:
+        """Load and warm up one model, and let it prove itself.
+
+        Args:
+            config: the model's.
+            runtime: the name of its runtime.
+            replaces: whether another model serves, which is worth a proof more than the warm-up.
 
         Raises:
             ModelFileError, RuntimeAdapterError, PostprocessorError: it cannot be had, read, run or
-                understood; one line for a person.
+                understood, it takes too much memory, or it does not find what it should; one line for
+                a person.
         """
-        began, memory = time.perf_counter(), _resident_bytes()
+        began = time.perf_counter()
         # OpenCV loads beside the runtime, and not behind it.
-        threading.Thread(target=self._stages.pictures.preload, name="preload", daemon=True).start()
-        compiled = self._compile(config, runtime)
-        try:
-            plan, warnings = self._plan(config, compiled)
-            pipeline = ModelPipeline(plan, self._stages)
-        except Exception:
-            compiled.close()
-            raise
-        loaded = time.perf_counter()
-        _warm_up(pipeline)
-        return LoadedModel(
-            config,
-            pipeline,
-            load_ms=(loaded - began) * 1000,
-            warmup_ms=(time.perf_counter() - loaded) * 1000,
-            memory_bytes=max(0, _resident_bytes() - memory),
-            warnings=warnings,
-        )
-
-    def _compile(self, config: ModelConfig, runtime: str) -> CompiledModel:
+        preload = threading.Thread(target=self._stages.pictures.preload, name="preload", daemon=True)
+        preload.start()
         # Before the file: a runtime that cannot run here says more than a path that is not there.
         adapter = get_runtime(runtime)
+        bounded = self.memory_budget is not None or config.max_memory_bytes is not None
+        if bounded:
+            preload.join()  # libraries stay when the model goes: they are not the model's
+        measurement = self._meter.begin(alone=bounded)
+        try:
+            pipeline, warnings = self._build(config, adapter)
+            try:
+                loaded = time.perf_counter()
+                warm_up(pipeline)
+                warm = time.perf_counter()
+                self._prove(pipeline, config, replaces)
+                memory = _bounded(self._meter.grown(measurement), config.max_memory_bytes)
+            except Exception:
+                pipeline.lanes.close()
+                raise
+        finally:
+            self._meter.end(measurement)
+        load_ms, warmup_ms = (loaded - began) * 1000, (warm - loaded) * 1000
+        return LoadedModel(config, pipeline, load_ms, warmup_ms, memory, warnings)
+
+    def _build(self, config: ModelConfig, adapter: Runtime) -> tuple[ModelPipeline, tuple[str, ...]]:
         options = RuntimeOptions(
             device=config.device,
             lanes=self._lanes,
             intra_threads=config.intra_threads,
             inter_threads=config.inter_threads,
             spinning=config.spinning,
+            hint=config.performance_hint,
+            streams=config.streams,
+            cache_dir=config.cache_dir,
+            half=config.half,
         )
-        return adapter.compile(resolve(config.ref), options)
+        compiled = MeteredModel(adapter.compile(resolve(config.ref), options), self._meter)
+        try:
+            plan, warnings = self._plan(config, compiled)
+            return ModelPipeline(plan, self._stages), warnings
+        except Exception:
+            compiled.close()
+            raise
+
+    def _prove(self, pipeline: ModelPipeline, config: ModelConfig, replaces: bool) -> None:
+        if replaces:
+            run_golden(pipeline)
+        run_verify(pipeline, config, DecodeOptions(max_pixels=self._config.limits.max_pixels))
 
     def _lane_count(self, compiled: CompiledModel) -> int:
         """Return how many lanes a model gets: one, where "auto" meets a device that gains from batches."""
@@ -162,13 +168,6 @@ def _lanes_prepare(mode: BatchMode, limit: int, lanes: int, compiled: CompiledMo
     return alone and compiled.device.on_cpu and lanes >= available_cores()
 
 
-def blank_item(pipeline: ModelPipeline, reply: Reply) -> Item:
-    """Return a picture of one pixel on its way to `reply`: what a model is warmed up with."""
-    options = ItemOptions(ResultOptions(), DecodeOptions())
-    pixel = Frame(memoryview(bytes(1)), 1, 1, PixelFormat.GRAY)
-    return Item(PacketSource(pixel, ""), pipeline.key(options), options, reply, Timings(time.perf_counter()))
-
-
 def auto_concurrency() -> int:
     """Return how many predict threads "auto" means: one a core, as each runs one native thread."""
     return max(1, min(8, available_cores()))
@@ -206,23 +205,15 @@ def _input_size(
     return width, height, ()
 
 
-def _warm_up(pipeline: ModelPipeline) -> None:
-    """Run one blank picture through the model's own lane, so that the first request pays for nothing.
+def _bounded(grown: int, limit: int | None) -> int:
+    """Return what a load has grown the process.
 
     Raises:
-        ModelLoadError: the model cannot run it.
+        ModelTooLargeError: it is more than the model may take.
     """
-    reply = _WarmUp()
-    pipeline.queue.submit(Group([blank_item(pipeline, reply)]))
-    reply.done.wait()
-    if reply.failure is not None:
-        pipeline.lanes.close()
-        raise ModelLoadError(f"the warm-up failed: {reply.failure.text}")
-
-
-def _resident_bytes() -> int:
-    """Return the process's resident memory; 0 where the system does not tell cheaply."""
-    try:
-        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except (OSError, ValueError, IndexError):
-        return 0
+    if limit is not None and grown > limit:
+        raise ModelTooLargeError(
+            f"the load grew the process by {mebibytes(grown)}, and maxMemoryBytes allows this model"
+            f" {mebibytes(limit)}: raise it, or take a smaller model"
+        )
+    return grown

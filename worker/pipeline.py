@@ -5,7 +5,7 @@ the answer is encoded.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -87,6 +87,10 @@ class ModelPipeline:
         for item in items:
             item.prepared = item.source.peek(item.key)
 
+    def show_outputs(self, see: Callable[[TensorMap], None] | None) -> None:
+        """Show outputs before they are postprocessed; None ends it. Not while the model serves: it costs."""
+        self.lanes.deliver = self._deliver if see is None else partial(self._show, see)
+
     def _begin_prepare(self, item: Item) -> None:
         self._stages.prepare_pool.begin(self._prepare, item)
 
@@ -126,6 +130,10 @@ class ModelPipeline:
             self._postprocess((item, outputs))
         else:
             self._stages.prepare_pool.finish(self._postprocess, (item, outputs))
+
+    def _show(self, see: Callable[[TensorMap], None], item: Item, outputs: TensorMap) -> None:
+        see(outputs)
+        self._deliver(item, outputs)
 
     def _fail(self, item: Item, failure: Failure) -> None:
         item.reply.fail(item, failure)

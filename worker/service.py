@@ -26,7 +26,8 @@ from worker.regions import RegionTable
 from worker.requests import ItemOptions, Request
 from worker.responses import ErrorShapes, encode_fields
 from worker.shares import PredictShares
-from worker.slots import STUCK_AFTER_S, ServingModel, SlotTable
+from worker.slot import ServingModel
+from worker.slots import STUCK_AFTER_S, SlotTable
 from worker.writer import ResponseWriter
 
 PREPARE_THREADS_AT_MOST = 8

@@ -10,90 +10,20 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
-from frame_cache.base import PreparedKey
-from worker.batching import Accumulator
 from worker.config import parse_model
-from worker.errors import Failure, load_failure_of
+from worker.errors import load_failure_of
 from worker.loading import LoadedModel, ModelLoader
-from worker.requests import ItemOptions
+from worker.residency import Residency
+from worker.slot import Load, Origin, ServingModel, Slot
 from worker.slot_report import slot_fields
 
 log = logging.getLogger(__name__)
 
 STUCK_AFTER_S = 5.0
 """A predict call that runs longer has its share given to others, and its slot reports "stuck"."""
-
-
-@dataclass(slots=True, eq=False)
-class ServingModel:
-    """A loaded model and the accumulator that feeds it."""
-
-    loaded: LoadedModel
-    accumulator: Accumulator
-    default_options: ItemOptions
-    """Of requests that bring none."""
-    default_key: PreparedKey
-    """Theirs too."""
-    holds: int = 0
-    """Requests that are bound to it and wait for something else before they are queued."""
-    is_retired: bool = False
-
-    def hold(self) -> None:
-        """Keep the model until `let_go`, even past `retire`."""
-        self.holds += 1
-
-    def let_go(self) -> None:
-        """End a hold; what was queued meanwhile is served."""
-        self.holds -= 1
-        if self.is_retired:
-            self.retire()
-
-    def retire(self) -> None:
-        """Serve what was submitted, then let the model go."""
-        self.is_retired = True
-        self.accumulator.flush()
-        if not self.holds:
-            self.loaded.pipeline.lanes.close()
-
-
-WhenLoaded = Callable[["ServingModel | None"], None]
-
-
-@dataclass(slots=True, eq=False)
-class Load:
-    """One load under way, or waiting for the load before it."""
-
-    index: int
-    config: Mapping[str, Any] | Any
-    path: str
-    """How messages name the configuration."""
-    epoch: int
-    """The slot's when it arrived: an `unload` meanwhile keeps it from being installed."""
-    waiting: list[WhenLoaded] = field(default_factory=list)
-    """Called with the model, or None where the load failed: the requests that are bound to it."""
-    model: ServingModel | None = None
-    failure: Failure | None = None
-    warnings: list[str] = field(default_factory=list)
-    runtime: str | None = None
-    load_ms: float = 0.0
-    started: bool = False
-
-
-@dataclass(slots=True, eq=False)
-class Slot:
-    """One index."""
-
-    serving: ServingModel | None = None
-    loads: list[Load] = field(default_factory=list)
-    """Not yet done, in order of arrival; one of each epoch is under way at a time."""
-    epoch: int = 0
-    path: str | None = None
-    runtime: str | None = None
-    error: str | None = None
-    warnings: list[str] = field(default_factory=list)
 
 
 class SlotTable:
@@ -116,6 +46,7 @@ class SlotTable:
         self._serve = serve
         self._loop = loop
         self._slots: list[Slot] = []
+        self._residency = Residency(self._slots, loader.memory_budget, loop)
 
     def __len__(self) -> int:
         return len(self._slots)
@@ -137,23 +68,28 @@ class SlotTable:
             callback()
         countdown = _Countdown(len(loads), callback)
         for load in loads:
-            load.waiting.append(countdown.count)
+            load.when_done.append(countdown.count)
 
     def binds(self, index: int) -> bool:
         """Whether a request for an index has a model, or a load to wait for."""
-        return self.serving(index) is not None or self.newest_load(index) is not None
+        slot = self._slot(index)
+        return slot is not None and (slot.has_model or slot.newest_load is not None)
 
     def serving(self, index: int) -> ServingModel | None:
         """Return the model that serves an index."""
         return self._slots[index].serving if index < len(self._slots) else None
 
-    def newest_load(self, index: int) -> Load | None:
-        """Return the load that a request for an index without a model waits for."""
-        if index >= len(self._slots):
+    def awaited_load(self, index: int) -> Load | None:
+        """Return the load that a request for an index without a model waits for.
+
+        A model that has been unloaded by itself begins to load again.
+        """
+        slot = self._slot(index)
+        if slot is None:
             return None
-        slot = self._slots[index]
-        newest = slot.loads[-1] if slot.loads else None
-        return newest if newest is not None and newest.epoch == slot.epoch else None
+        if slot.newest_load is None and slot.asleep is not None:
+            return self._reload(slot, len(slot.loads))
+        return slot.newest_load
 
     def load(self, index: int, config: Any, path: str, when_loaded: Callable[[Load], None]) -> None:
         """Begin to load a model into a slot, beside the one that serves.
@@ -165,23 +101,18 @@ class SlotTable:
             when_loaded: called when the load is done, before the requests that wait for it go on.
         """
         while len(self._slots) <= index:
-            self._slots.append(Slot())
+            self._slots.append(Slot(len(self._slots)))
         slot = self._slots[index]
-        load = Load(index, config, path, slot.epoch)
-        load.waiting.append(lambda _: when_loaded(load))
+        load = Load(index, Origin(config, path), slot.epoch, replaces=slot.has_model)
+        load.when_done.append(partial(when_loaded, load))
         slot.loads.append(load)
         self._start_next(slot)
 
     def unload(self, index: int) -> None:
         """Empty a slot for what comes after; what came before is still served."""
-        if index >= len(self._slots):
-            return
-        slot = self._slots[index]
-        slot.epoch += 1
-        slot.path = slot.runtime = slot.error = None
-        if slot.serving is not None:
-            slot.serving.retire()
-            slot.serving = None
+        slot = self._slot(index)
+        if slot is not None:
+            slot.clear()
 
     def flush(self) -> None:
         """Close what still collects: nothing more will come."""
@@ -203,7 +134,18 @@ class SlotTable:
             return "stuck", f"a predict call has been running for {stuck_s:.0f} s"
         if slot.serving is not None:
             return "ready", None
-        return ("loading" if slot.loads else "empty"), None
+        return ("loading", None) if slot.loads else ("empty", slot.asleep)
+
+    def _slot(self, index: int) -> Slot | None:
+        return self._slots[index] if index < len(self._slots) else None
+
+    def _reload(self, slot: Slot, place: int) -> Load:
+        """Begin to bring back a slot's model, before the loads that come after a place among them."""
+        assert slot.origin is not None
+        load = Load(slot.index, slot.origin, slot.epoch, is_reload=True)
+        slot.loads.insert(place, load)
+        self._start_next(slot)
+        return load
 
     def _start_next(self, slot: Slot) -> None:
         """Start what comes next, one load of an epoch at a time: one that hangs can be unloaded."""
@@ -211,6 +153,7 @@ class SlotTable:
         for load in slot.loads:
             if load.epoch not in epochs and not load.started:
                 load.started = True
+                load.proves = load.epoch == slot.epoch and slot.has_model and not load.is_reload
                 self._start(load)
             epochs.add(load.epoch)
 
@@ -222,12 +165,13 @@ class SlotTable:
         """Load, on the load's own thread."""
         began = time.perf_counter()
         loaded: LoadedModel | None = None
+        origin = load.origin
         try:
-            config, unknown = parse_model(load.config, load.path)
+            config, unknown = parse_model(origin.config, origin.path)
             load.warnings = list(unknown.values())
             load.runtime = self._loader.runtime_of(config)
-            loaded = self._loader.load(config, load.runtime)
-            load.warnings = _warnings(load.path, loaded, unknown)
+            loaded = self._loader.load(config, load.runtime, load.proves)
+            load.warnings = _warnings(origin.path, loaded, unknown)
         except Exception as error:  # noqa: BLE001 - a surprise must not leave the slot loading for ever
             load.failure = load_failure_of(error)
         load.load_ms = (time.perf_counter() - began) * 1000
@@ -235,32 +179,45 @@ class SlotTable:
 
     def _finish(self, load: Load, loaded: LoadedModel | None) -> None:
         slot = self._slots[load.index]
-        slot.loads.remove(load)
+        place = slot.loads.index(load)
+        del slot.loads[place]
         slot.warnings = load.warnings
-        for warning in load.warnings:
+        for warning in () if load.is_reload else load.warnings:
             log.warning("%s", warning)
-        if loaded is not None:
+        is_current = load.epoch == slot.epoch
+        if loaded is not None and is_current:
+            load.failure = self._residency.make_room(load.index, loaded)
+        if loaded is not None and load.failure is not None:
+            loaded.pipeline.lanes.close()
+        elif loaded is not None:
             load.model = self._serve(loaded)
-        current = load.epoch == slot.epoch
-        if current:
+        if is_current:
             self._install(slot, load)
-        waiting, load.waiting = load.waiting, []  # no cycle keeps what waited until a collection
-        for proceed in waiting:
-            proceed(load.model)
-        if load.model is not None and not current:
+        self._go_on(slot, load, place)
+        if load.model is not None and not is_current:
             load.model.retire()
         self._start_next(slot)
 
     def _install(self, slot: Slot, load: Load) -> None:
         if load.model is None:
-            if slot.serving is None:
-                slot.path, slot.runtime = _path_of(load.config), load.runtime
-                slot.error = load.failure.text if load.failure else None
+            slot.note_failure(load)
             return
-        if slot.serving is not None:
-            slot.serving.retire()
-        slot.serving, slot.error = load.model, None
-        slot.path, slot.runtime = load.model.loaded.config.path, load.runtime
+        slot.install(load, load.model)
+        self._residency.watch(load.model)
+
+    def _go_on(self, slot: Slot, load: Load, place: int) -> None:
+        """Let what waits for a load go on: with its model, else with the one that was to be replaced."""
+        for done in load.when_done:
+            done()
+        waiting, load.waiting = load.waiting, []  # no cycle keeps what waited until a collection
+        model = load.model
+        if model is None and load.replaces and load.epoch == slot.epoch:
+            model = slot.serving
+            if model is None and waiting and slot.asleep is not None:
+                self._reload(slot, place).waiting += waiting
+                return
+        for proceed in waiting:
+            proceed(model)
 
 
 def _warnings(path: str, loaded: LoadedModel, unknown: Mapping[str, str]) -> list[str]:
@@ -270,11 +227,6 @@ def _warnings(path: str, loaded: LoadedModel, unknown: Mapping[str, str]) -> lis
     return unread + [f"{path}: {text}" for text in loaded.warnings]
 
 
-def _path_of(config: Any) -> str | None:
-    path = config.get("path") if isinstance(config, Mapping) else None
-    return path if isinstance(path, str) else None
-
-
 class _Countdown:
     """Calls back when it has been counted down."""
 
@@ -282,7 +234,7 @@ class _Countdown:
         self._left = count
         self._callback = callback
 
-    def count(self, _: ServingModel | None) -> None:
+    def count(self) -> None:
         """Count one load as done."""
         self._left -= 1
         if self._left == 0:

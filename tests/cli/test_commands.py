@@ -85,15 +85,102 @@ def test_the_doctor_on_a_terminal():
     assert "the worker can serve here" in kept
 
 
-def test_the_doctor_where_a_library_is_missing(tmp_path):
-    """A package of that name that cannot be imported comes first on the path of all processes."""
-    (tmp_path / "onnxruntime.py").write_text("raise ImportError('broken on purpose')")
+LIBRARIES = {
+    "onnxruntime": ("onnxruntime", "onnx"),
+    "openvino": ("openvino", "openvino"),
+    "litert": ("ai_edge_litert", "litert"),
+    "coreml": ("coremltools", "coreml"),
+    "torch": ("torch", "torch"),
+}
+"""Runtime → its library's module, and the extra that brings it."""
+
+ABSENCE = """\
+import importlib.metadata as metadata, sys
+
+GONE = {gone!r}
+
+class Absent:
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        if name.partition(".")[0] in GONE:
+            raise ModuleNotFoundError("No module named " + repr(name), name=name)
+
+sys.meta_path.insert(0, Absent)
+owners = metadata.packages_distributions
+metadata.packages_distributions = lambda: {{
+    module: found for module, found in owners().items() if module not in GONE
+}}
+"""
+"""Runs before anything else in every process whose path begins with its folder."""
+
+
+def without(folder, *modules):
+    """Return the environment of processes to which some modules are not installed."""
+    (folder / "sitecustomize.py").write_text(ABSENCE.format(gone=set(modules)))
+    return {"PYTHONPATH": str(folder)}
+
+
+def examined(folder, *modules):
+    """Return the doctor's exit status and report where some modules are not installed."""
+    done = piped("doctor", "--json", env=without(folder, *modules))
+    assert done.stderr == ""
+    return done.returncode, json.loads(done.stdout)
+
+
+@pytest.mark.parametrize("runtime", LIBRARIES)
+def test_the_doctor_with_each_library_absent(runtime, tmp_path):
+    module, extra = LIBRARIES[runtime]
+    status, report = examined(tmp_path, module, *(["tflite_runtime"] if runtime == "litert" else []))
+
+    (check,) = [check for check in report["checks"]["runtimes"] if check["name"] == runtime]
+    assert (check["state"], check["next"]) == ("absent", f"pip install 'inferpipe[{extra}]'")
+    assert check["text"].startswith("not installed")
+    assert f"devices of {runtime}" not in report["checks"]
+    here = {check["name"] for check in report["checks"]["runtimes"] if check["state"] == "good"}
+    for name in here:
+        (cpu,) = [check for check in report["checks"][f"devices of {name}"] if check["name"] == "cpu"]
+        assert (cpu["state"], cpu["text"]) == ("good", "a model ran on cpu")
+    assert (status, report["serves"]) == ((0, True) if here else (1, False))
+    (default,) = report["checks"]["default model"]
+    assert (default["state"] == "good") == bool(here & {"onnxruntime", "openvino"})
+
+
+def test_the_doctor_with_no_runtime_at_all(tmp_path):
+    env = without(tmp_path, "tflite_runtime", *(module for module, _ in LIBRARIES.values()))
+    done = piped("doctor", env=env)
+
+    assert done.returncode == 1
+    assert "✗ predict       no runtime here can run a model" in done.stdout
+    assert all(f"→ pip install 'inferpipe[{extra}]'" in done.stdout for _, extra in LIBRARIES.values())
+    assert "the worker cannot serve here" in done.stdout
+
+
+def test_the_doctor_without_opencv(tmp_path):
+    status, report = examined(tmp_path, "cv2")
+    (check,) = [check for check in report["checks"]["libraries"] if check["name"] == "OpenCV"]
+    assert (status, check["state"], check["next"]) == (1, "bad", "pip install 'inferpipe[opencv]'")
+
+
+def test_the_doctor_where_libraries_are_broken(tmp_path):
+    """Packages of those names that cannot be imported come first on the path of all processes."""
+    for module, _ in LIBRARIES.values():
+        (tmp_path / f"{module}.py").write_text("raise ImportError('broken on purpose')")
     done = piped("doctor", env={"PYTHONPATH": str(tmp_path)})
 
     assert done.returncode == 1
     assert "broken on purpose" in " ".join(done.stdout.split())
     assert "→ pip install 'inferpipe[onnx]'" in done.stdout
     assert "the worker cannot serve here" in done.stdout
+
+
+def test_the_tiny_models_run_on_the_cpu_of_each_runtime_that_is_installed():
+    report = json.loads(piped("doctor", "--json").stdout)["checks"]
+    here = {check["name"] for check in report["runtimes"] if check["state"] == "good"} & set(LIBRARIES)
+    assert {name for name in LIBRARIES if f"devices of {name}" in report} == here
+    for name in here:
+        states = {check["name"]: check["state"] for check in report[f"devices of {name}"]}
+        assert states["cpu"] == "good"
+        assert "bad" not in states.values()
 
 
 def test_the_schema_is_json():

@@ -2,7 +2,9 @@
 
 import base64
 import hashlib
+import os
 import shutil
+import sys
 
 import numpy as np
 import pytest
@@ -80,16 +82,37 @@ def test_a_file_of_another_kind_is_named(host, tmp_path, head, word):
     refused(host, tmp_path / "m.onnx", "model_not_loaded", word)
 
 
-@pytest.mark.parametrize("runtime", ["openvino", "litert", "coreml", "torch", "auto"])
-def test_a_runtime_that_is_not_here(host, tmp_path, runtime):
+LIBRARIES = {
+    "onnxruntime": ("onnx", ["onnxruntime"]),
+    "openvino": ("openvino", ["openvino"]),
+    "litert": ("litert", ["ai_edge_litert", "tflite_runtime"]),
+    "torch": ("torch", ["torch"]),
+}
+"""Of each runtime that runs everywhere: the extra that installs its library, and its modules."""
+
+
+@pytest.fixture
+def bare_host(spawn, tmp_path):
+    """A worker that cannot import the library of any runtime, as if none were installed."""
+    modules = [module for _, names in LIBRARIES.values() for module in names]
+    blocker = f"import sys\nsys.modules.update(dict.fromkeys({modules}))\n"
+    (tmp_path / "sitecustomize.py").write_text(blocker)
+    return spawn(CONFIG, env={**os.environ, "PYTHONPATH": str(tmp_path)})
+
+
+def test_a_runtime_whose_library_is_not_here_says_what_installs_it(bare_host, tmp_path):
     (tmp_path / "m.tflite").write_bytes(b"\x1c\0\0\0TFL3" + bytes(100))
-    refused(
-        host,
-        tmp_path / "m.tflite",
-        "unsupported",
-        "litert" if runtime == "auto" else runtime,
-        runtime=runtime,
-    )
+    for runtime, (extra, _) in LIBRARIES.items():
+        install = f"pip install 'inferpipe[{extra}]'"
+        refused(bare_host, tmp_path / "m.tflite", "unsupported", runtime, install, runtime=runtime)
+    refused(bare_host, tmp_path / "m.tflite", "unsupported", "inferpipe[litert]", runtime="auto")
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="it is refused everywhere else")
+def test_core_ml_is_refused_where_it_cannot_run(host, tmp_path):
+    (tmp_path / "m.mlmodel").write_bytes(bytes(100))
+    for runtime in ("coreml", "auto"):
+        refused(host, tmp_path / "m.mlmodel", "unsupported", "Core ML runs on macOS", runtime=runtime)
 
 
 def test_auto_and_a_name_that_does_not_tell(host, tmp_path):

@@ -16,6 +16,7 @@ from worker.config import (
     parse_worker,
 )
 from worker.config_readers import ConfigError
+from worker.config_verify import Expectation, VerifyConfig
 
 # key, value as it comes, what it becomes
 WORKER_VALUES = [
@@ -55,6 +56,37 @@ MODEL_VALUES = [
     ("intraThreads", "4", 4),
     ("spinning", True, True),
     ("spinning", False, False),
+    ("performanceHint", "latency", "latency"),
+    ("performanceHint", "Throughput", "throughput"),
+    ("streams", "2", 2),
+    ("cacheDir", "/var/cache", "/var/cache"),
+    ("half", True, True),
+    ("half", False, False),
+    ("idleUnloadMs", 60_000, 60_000),
+    ("pinned", True, True),
+    ("maxMemoryBytes", "1e9", 1_000_000_000),
+    ("verify", {"image": "p.jpg"}, VerifyConfig("p.jpg")),
+    (
+        "verify",
+        {
+            "image": "p.jpg",
+            "expect": [
+                {"className": "person", "bbox": [1, 2.5, 30, 40], "score": 0.9},
+                {"classId": 0, "bbox": [0, 0, 10, 10]},
+            ],
+            "iou": 0.5,
+            "scoreTolerance": "0.2",
+        },
+        VerifyConfig(
+            "p.jpg",
+            (
+                Expectation((1.0, 2.5, 30.0, 40.0), class_name="person", score=0.9),
+                Expectation((0.0, 0.0, 10.0, 10.0), class_id=0),
+            ),
+            0.5,
+            0.2,
+        ),
+    ),
 ]
 LIMIT_VALUES = [
     ("maxPacketBytes", "1e6", 1_000_000),
@@ -62,6 +94,7 @@ LIMIT_VALUES = [
     ("maxInFlightBytes", 10, 10),
     ("maxPixels", 4.0, 4),
     ("frameCacheBytes", 1, 1),
+    ("modelMemoryBytes", "2e9", 2_000_000_000),
     ("overload", "reject", Overload.REJECT),
     ("overload", "WAIT", Overload.WAIT),
     ("drainTimeoutMs", 1, 1),
@@ -106,6 +139,28 @@ REFUSED_MODEL = [
     ("labels", {"0": 5}),
     ("spinning", "yes"),
     ("device", 5),
+    ("performanceHint", "fast"),
+    ("streams", -1),
+    ("cacheDir", 5),
+    ("half", "yes"),
+    ("idleUnloadMs", -1),
+    ("pinned", "yes"),
+    ("maxMemoryBytes", "much"),
+    ("verify", "p.jpg"),
+]
+REFUSED_VERIFY = [
+    ("image", None),
+    ("image", 5),
+    ("expect", {}),
+    ("expect", ["person"]),
+    ("expect", [{"bbox": [1, 2, 3, 4]}]),
+    ("expect", [{"className": "person"}]),
+    ("expect", [{"className": "person", "bbox": [1, 2, 3]}]),
+    ("expect", [{"className": "person", "bbox": [1, 2, 3, 4], "score": 2}]),
+    ("expect", [{"classId": -1, "bbox": [1, 2, 3, 4]}]),
+    ("expect", [{"classId": 1, "bbox": [1, 2, 3, 4], "confidence": 0.5}]),
+    ("iou", 1.5),
+    ("scoreTolerance", -0.1),
 ]
 NOTHING = [None, 0, 0.0, "", "0"]
 
@@ -193,6 +248,13 @@ def test_refused_model_values_are_named_with_what_was_expected(key, value):
         parse_model({"path": "m.onnx", key: value}, "models[0]")
 
 
+@pytest.mark.parametrize(("key", "value"), REFUSED_VERIFY)
+def test_refused_values_of_a_proof_are_named_with_what_was_expected(key, value):
+    raw = {"path": "m.onnx", "verify": {"image": "p.jpg", key: value}}
+    with pytest.raises(ConfigError, match=rf"^models\[0\]\.verify\.{key}: expected .+, got "):
+        parse_model(raw, "models[0]")
+
+
 @pytest.mark.parametrize("key", [entry.metadata["key"] for entry in dataclasses.fields(Limits)])
 @pytest.mark.parametrize("value", [-1, [], "x", {}])
 def test_refused_limits_are_named_with_their_path(key, value):
@@ -210,6 +272,12 @@ def test_what_is_shown_of_a_value_is_short():
     with pytest.raises(ConfigError) as caught:
         parse_worker({"concurrency": "x" * 10_000}, 3)
     assert len(str(caught.value)) < 200
+
+
+def test_unknown_keys_of_a_proof_are_reported_and_are_no_postprocessors_matter():
+    config, unknown = parse_model({"path": "m", "verify": {"image": "p", "tolerance": 1}}, "config")
+    assert "config.verify.tolerance" in unknown["verify.tolerance"]
+    assert config.extra == {}
 
 
 def test_unknown_keys_are_reported_with_the_nearest_known_one():

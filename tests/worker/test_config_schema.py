@@ -12,14 +12,23 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from worker.cli.demo import CONFIG as DEMO
-from worker.config import Limits, MetricsConfig, ModelConfig, WorkerConfig, parse_model, parse_worker
+from worker.config import (
+    Limits,
+    MetricsConfig,
+    ModelConfig,
+    VerifyConfig,
+    WorkerConfig,
+    parse_model,
+    parse_worker,
+)
 from worker.config_readers import ConfigError
 from worker.config_schema import NOTHING, files, json_schema, keys_of, reference_markdown
 
 ROOT = Path(__file__).resolve().parents[2]
 RENEW = "not current: run `python -m worker.config_schema`"
 
-STRUCTS = (WorkerConfig, ModelConfig, Limits, MetricsConfig)
+STRUCTS = (WorkerConfig, ModelConfig, Limits, MetricsConfig, VerifyConfig)
+REQUIRED = [(ModelConfig, "path"), (VerifyConfig, "image")]
 KEYS = [(struct, info.name) for struct in STRUCTS for info, _ in keys_of(struct)]
 VALIDATOR = Draft202012Validator(json_schema())
 
@@ -40,6 +49,8 @@ def whole_config(struct: type, key: str, value: object) -> dict:
         return {"limits": {key: value}}
     if struct is MetricsConfig:
         return {"metrics": {key: value}}
+    if struct is VerifyConfig:
+        return {"models": [{"path": "m.onnx", "verify": {"image": "p.jpg", key: value}}]}
     return {"models": [{"path": "m.onnx", key: value}]}
 
 
@@ -61,7 +72,7 @@ def is_json(value: object) -> bool:
 TAKEN = [
     (struct, key, value)
     for struct, name in zip(
-        STRUCTS, ("WORKER_VALUES", "MODEL_VALUES", "LIMIT_VALUES", "METRICS_VALUES"), strict=True
+        STRUCTS[:4], ("WORKER_VALUES", "MODEL_VALUES", "LIMIT_VALUES", "METRICS_VALUES"), strict=True
     )
     for key, value, _ in table_of(name)
 ]
@@ -84,7 +95,8 @@ REFUSED = [
     (ModelConfig, "inputSize", [320, None]),
     (ModelConfig, "inputSize", 16385),
     (ModelConfig, "labels", {"65536": "x"}),
-    *[(ModelConfig, "path", value) for value in NOTHING],
+    *[(VerifyConfig, key, value) for key, value in table_of("REFUSED_VERIFY")],
+    *[(*required, value) for required in REQUIRED for value in NOTHING],
     (WorkerConfig, "models", ["m.onnx"]),
     (WorkerConfig, "models", [{}]),
     (WorkerConfig, "concurrency", 0.5),
@@ -115,7 +127,7 @@ def test_what_the_parser_refuses_the_schema_refuses(struct, key, value):
 
 
 @pytest.mark.parametrize("nothing", NOTHING)
-@pytest.mark.parametrize(("struct", "key"), [row for row in KEYS if row != (ModelConfig, "path")])
+@pytest.mark.parametrize(("struct", "key"), [row for row in KEYS if row not in REQUIRED])
 def test_nothing_means_the_default_of_every_key(struct, key, nothing):
     VALIDATOR.validate(whole_config(struct, key, nothing))
 
@@ -165,6 +177,7 @@ def test_every_default_is_taken_and_every_key_is_told():
         ModelConfig: schema["$defs"]["model"]["properties"],
         Limits: schema["$defs"]["limits"]["properties"],
         MetricsConfig: schema["$defs"]["metrics"]["properties"],
+        VerifyConfig: schema["$defs"]["verify"]["properties"],
     }
     for struct, key in KEYS:
         told = properties[struct][key]

@@ -21,7 +21,7 @@ _SAFE = str.maketrans(
 )
 """Characters that one of the shells reads as syntax within a quoted text, and what stands for them."""
 
-_FILES = frozenset({"--image", "--model", "--labels", "--out"})
+_FILES = frozenset({"--against", "--image", "--model", "--labels", "--out"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,8 +4,10 @@ import argparse
 import asyncio
 import json
 import platform
+from collections.abc import Sequence
 
-from worker.cli.checks import MARKS, Check, State
+from models import DEFAULT_MODEL
+from worker.cli.checks import MARKS, Check, State, absent, bad
 from worker.cli.failures import STATUS_FAILED, STATUS_OK, release
 from worker.cli.progress import Progress
 from worker.cli.terminal import STDOUT, wrapped
@@ -32,7 +34,6 @@ def run(arguments: argparse.Namespace) -> int:
 
 async def _examine(*, debug: bool) -> dict[str, list[Check]]:
     # They look at the libraries that help works without.
-    from worker.cli.doctor_devices import RUNTIME, default_model, devices  # noqa: PLC0415
     from worker.cli.doctor_libraries import libraries, runtimes  # noqa: PLC0415
     from worker.cli.doctor_machine import machine  # noqa: PLC0415
 
@@ -41,13 +42,33 @@ async def _examine(*, debug: bool) -> dict[str, list[Check]]:
         progress.status("looking at the libraries …")
         sections = {"libraries": libraries(), "runtimes": runtimes(), "machine": machine()}
         # Without OpenCV nothing prepares a picture, and each device would say so.
-        if _is_good(sections["runtimes"], RUNTIME) and _is_good(sections["libraries"], "OpenCV"):
-            progress.status("running a tiny model on each device …")
-            sections[f"devices of {RUNTIME}"] = await devices(debug=debug)
-        progress.status("loading the default model …")
-        sections["default model"] = [await default_model(debug=debug)]
+        if _is_good(sections["libraries"], "OpenCV"):
+            here = [check.name for check in sections["runtimes"] if check.state is State.GOOD]
+            sections |= await _run_models(here, progress, debug=debug)
     finally:
         progress.clear()
+    return sections
+
+
+async def _run_models(here: Sequence[str], progress: Progress, *, debug: bool) -> dict[str, list[Check]]:
+    """Return a section for the devices of each runtime that is here, and one for the default model."""
+    from worker.cli.doctor_devices import DEFAULT_RUNTIMES, default_model, devices  # noqa: PLC0415 - as above
+    from worker.cli.doctor_trials import TRIALS  # noqa: PLC0415
+
+    sections = {}
+    for runtime in (name for name in TRIALS if name in here):
+        progress.status(f"running a tiny model on each device of {runtime} …")
+        sections[f"devices of {runtime}"] = await devices(runtime, debug=debug)
+    if not any(check.state is State.GOOD for checks in sections.values() for check in checks):
+        none = bad("predict", "no runtime here can run a model", "pip install 'inferpipe[onnx]'", needed=True)
+        sections["devices"] = [none]
+    progress.status("loading the default model …")
+    reader = next((name for name in DEFAULT_RUNTIMES if name in here), None)
+    sections["default model"] = [
+        await default_model(reader, debug=debug)
+        if reader
+        else absent(DEFAULT_MODEL.name, "no runtime here reads ONNX", "pip install 'inferpipe[onnx]'")
+    ]
     return sections
 
 

@@ -2,46 +2,62 @@
 
 import asyncio
 import base64
-import platform
-import struct
+import ctypes
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from models import DEFAULT_MODEL, SCENES
 from protocol.messages import Picture
 from protocol.pixel_format import PixelFormat
-from runtimes.onnx_devices import DEFAULT_DEVICE, DEVICES
-from worker.cli.checks import Check, absent, bad, good
+from runtimes.litert_devices import DELEGATES
+from worker.cli.checks import Check, State, absent, bad, good
+from worker.cli.doctor_trials import TRIALS, Trial
 from worker.cli.failures import CommandFailed
 from worker.cli.hosting import hosted
-from worker.cli.tiny_model import SIDE, tiny_model
+from worker.cli.tiny_model import SIDE
 from worker.client import Answer, WorkerClient, WorkerError
 
-RUNTIME = "onnxruntime"
+DEFAULT_RUNTIMES = ("onnxruntime", "openvino")
+"""Those that read the default model, the first that is here for choice."""
 
 _PATIENCE_S = 120.0
 """For all devices together: TensorRT builds an engine first."""
 
 _WHITE = Picture(SIDE, SIDE, PixelFormat.RGB, memoryview(b"\xff" * (SIDE * SIDE * 3)))
 _SUM = 3.0
-"""What the tiny model answers for white."""
+"""What the tiny models answer for white."""
+
+_EDGE_TPU = "edgetpu"
+"""Runs what its own compiler has made alone, so no tiny model can be tried."""
 
 
-async def devices(*, debug: bool) -> list[Check]:
-    """Return a line for each device name, by what really ran."""
-    names = list(DEVICES)
+async def devices(runtime: str, *, debug: bool) -> list[Check]:
+    """Return a line for each device name of a runtime in `TRIALS`, by what really ran."""
+    trial = TRIALS[runtime]
     try:
-        return await _try_devices(names, debug=debug)
+        checks = await _try_devices(trial, trial.devices, debug=debug)
     except (CommandFailed, TimeoutError):
         # A driver took the whole worker with it: each device gets a worker of its own.
-        return [await _try_device(name, debug=debug) for name in names]
+        checks = [await _try_device(trial, name, debug=debug) for name in trial.devices]
+    return [*checks, _edge_tpu()] if runtime == "litert" else checks
 
 
-async def default_model(*, debug: bool) -> Check:
+async def usable_devices(runtime: str, *, debug: bool) -> list[str]:
+    """Return the device names of a runtime that a tiny model ran on; "" for the default where none tells."""
+    if runtime not in TRIALS:
+        return [""]
+    checks = await devices(runtime, debug=debug)
+    tried = TRIALS[runtime].devices
+    return [check.name for check in checks if check.state is State.GOOD and check.name in tried] or [""]
+
+
+async def default_model(runtime: str, *, debug: bool) -> Check:
     """Return whether the default model loads and answers."""
-    config = {"protocol": 3, "runtime": RUNTIME, "models": [{"path": str(DEFAULT_MODEL)}]}
+    config = {"protocol": 3, "runtime": runtime, "models": [{"path": str(DEFAULT_MODEL)}]}
     try:
         async with asyncio.timeout(_PATIENCE_S), hosted(config, debug=debug) as worker:
             return await _answer_of_default(worker)
@@ -55,7 +71,7 @@ async def _answer_of_default(worker: WorkerClient) -> Check:
         return _default_failed(slot["error"])
     scene = min(SCENES.glob("*.jpg"))
     answer = await worker.infer_jpeg(scene.read_bytes())
-    found = f"{len(answer['detections'])} objects in {scene.name}"
+    found = f"{len(answer['detections'])} objects in {scene.name} with {slot['runtime']}"
     text = f"{found}; start {worker.ready['startupMs']:.0f} ms, predict {answer['predictMs']:.0f} ms"
     return good(DEFAULT_MODEL.name, text, needed=True)
 
@@ -66,83 +82,66 @@ def _default_failed(why: str) -> Check:
     return bad(DEFAULT_MODEL.name, why, then, needed=True)
 
 
-async def _try_devices(names: Sequence[str], *, debug: bool) -> list[Check]:
+async def _try_devices(trial: Trial, names: Sequence[str], *, debug: bool) -> list[Check]:
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "tiny.onnx"
-        path.write_bytes(tiny_model())
-        async with asyncio.timeout(_PATIENCE_S), hosted(_config(path, names), debug=debug) as worker:
+        path = Path(folder) / trial.file
+        path.write_bytes(trial.content())
+        config = _config(path, trial.runtime, names)
+        async with asyncio.timeout(_PATIENCE_S), hosted(config, debug=debug) as worker:
             slots = worker.ready["slots"]
-            return [await _check(worker, slot, name) for slot, name in zip(slots, names, strict=True)]
+            return [await _check(worker, slot, name, trial) for slot, name in zip(slots, names, strict=True)]
 
 
-async def _try_device(name: str, *, debug: bool) -> Check:
+async def _try_device(trial: Trial, name: str, *, debug: bool) -> Check:
     try:
-        return (await _try_devices([name], debug=debug))[0]
+        return (await _try_devices(trial, [name], debug=debug))[0]
     except (CommandFailed, TimeoutError) as error:
-        return _failed(name, f"took the worker down: {_told(error)}")
+        return bad(name, f"took the worker down: {_told(error)}", trial.remedy_for(name))
 
 
-def _config(path: Path, names: Sequence[str]) -> dict[str, Any]:
-    model = {"path": str(path), "runtime": RUNTIME, "postprocessor": "raw"}
-    return {"protocol": 3, "runtime": RUNTIME, "models": [{**model, "device": name} for name in names]}
+def _config(path: Path, runtime: str, names: Sequence[str]) -> dict[str, Any]:
+    model = {"path": str(path), "runtime": runtime, "postprocessor": "raw"}
+    return {"protocol": 3, "runtime": runtime, "models": [{**model, "device": name} for name in names]}
 
 
-async def _check(worker: WorkerClient, slot: Answer, name: str) -> Check:
+async def _check(
+    worker: WorkerClient, slot: Answer, name: str, trial: Trial = TRIALS["onnxruntime"]
+) -> Check:
     if not slot["loaded"]:
-        return _failed(name, str(slot["error"]).partition("; pip install")[0])
+        return bad(name, str(slot["error"]).partition("; pip install")[0], trial.remedy_for(name))
     if fallback := slot.get("deviceFallback"):
-        return _fallen_back(name, fallback)
+        return _fallen_back(name, fallback, trial)
     try:
         answer = await worker.infer_raw(_WHITE, slot["index"])
     except WorkerError as error:
-        return _failed(name, error.text)
-    if any(abs(value - _SUM) > 0.01 for value in _values(answer)):
-        return _failed(name, "computes wrong numbers")
-    return good(name, f"a model ran on {slot['device']}", needed=name == DEFAULT_DEVICE)
+        return bad(name, error.text, trial.remedy_for(name))
+    if np.abs(_values(answer) - _SUM).max() > 0.01:
+        return bad(name, "computes wrong numbers", trial.remedy_for(name))
+    return good(name, f"a model ran on {slot['device']}")
 
 
-def _fallen_back(name: str, reason: str) -> Check:
-    """A device that the library was not built for is nothing bad; one that does not start is."""
-    remedy = DEVICES[name].remedy
-    if reason.endswith(remedy):
-        return absent(name, f"the installed {RUNTIME} has no {DEVICES[name].provider}", _installs(name))
-    return _failed(name, reason)
+def _fallen_back(name: str, reason: str, trial: Trial) -> Check:
+    """A device that is not there is nothing bad; one that does not start is."""
+    missing = trial.absence(name, reason)
+    return (
+        absent(name, missing, trial.step_for(name)) if missing else bad(name, reason, trial.remedy_for(name))
+    )
 
 
-def _failed(name: str, why: str) -> Check:
-    return bad(name, why, _REMEDIES.get(name, _installs(name)), needed=name == DEFAULT_DEVICE)
+def _edge_tpu() -> Check:
+    device = DELEGATES[_EDGE_TPU]
+    for library in device.libraries:
+        try:
+            ctypes.CDLL(library)
+        except OSError:
+            continue
+        return good(_EDGE_TPU, f"{library} is here; it runs what edgetpu_compiler has made")
+    return absent(_EDGE_TPU, f"{' or '.join(device.libraries)} is not here", device.remedy)
 
 
-def _installs(name: str) -> str:
-    """Return the commands that bring a device; the adapter's own words where this table has none."""
-    system, commands = _INSTALLS.get(name, ("", DEVICES[name].remedy))
-    here = platform.system().replace("macOS", "macOS")
-    return commands if here in system or not system else f"on {system} alone"
-
-
-_GPU = "pip uninstall onnxruntime; pip install 'onnxruntime-gpu[cuda,cudnn]'"
-
-_INSTALLS: Mapping[str, tuple[str, str]] = {
-    "cpu": ("", "pip install --force-reinstall onnxruntime"),
-    "cuda": ("Linux and Windows", _GPU),
-    "tensorrt": ("Linux and Windows", f"{_GPU}; pip install tensorrt"),
-    "coreml": ("macOS", "pip install --force-reinstall onnxruntime"),
-    "openvino": ("Linux and Windows", "pip uninstall onnxruntime; pip install onnxruntime-openvino"),
-    "directml": ("Windows", "pip uninstall onnxruntime; pip install onnxruntime-directml"),
-}
-"""Device → the systems that it is for, "" for all, and the commands."""
-
-_REMEDIES: Mapping[str, str] = {
-    "cuda": "nvidia-smi shows whether the driver works; pip install 'onnxruntime-gpu[cuda,cudnn]'",
-    "tensorrt": "pip install tensorrt",
-}
-"""What to do where the library has a device and it does not start."""
-
-
-def _values(answer: Answer) -> tuple[float, ...]:
+def _values(answer: Answer) -> np.ndarray[Any, Any]:
     (tensor,) = answer["tensors"].values()
-    data = base64.b64decode(tensor["data"])
-    return struct.unpack(f"<{len(data) // 4}f", data)
+    return np.frombuffer(base64.b64decode(tensor["data"]), tensor["dtype"]).astype(np.float32)
 
 
 def _told(error: BaseException) -> str:

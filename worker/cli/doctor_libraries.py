@@ -1,23 +1,28 @@
 """The libraries that the doctor looks for: what is required, OpenCV, and one for each runtime."""
 
+import sys
 from collections.abc import Mapping, Sequence
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, packages_distributions, version
+from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, packages_distributions, version
 
-from runtimes import EXTRAS, PLANNED_RUNTIMES, RUNTIMES, get_runtime
+from runtimes import ENTRY_POINT_GROUP, EXTRAS, RUNTIMES, get_runtime
 from runtimes.errors import RuntimeUnavailableError
 from worker.cli.checks import Check, absent, bad, good
 
 REQUIRED = ("msgspec", "numpy")
 
-MODULES = {
-    "onnxruntime": "onnxruntime",
-    "openvino": "openvino",
-    "litert": "ai_edge_litert",
-    "coreml": "coremltools",
-    "torch": "torch",
+MODULES: Mapping[str, tuple[str, ...]] = {
+    "onnxruntime": ("onnxruntime",),
+    "openvino": ("openvino",),
+    "litert": ("ai_edge_litert", "tflite_runtime"),
+    "coreml": ("coremltools",),
+    "torch": ("torch",),
 }
-"""Runtime → the module that its adapter imports. Several distributions may bring it."""
+"""Runtime → the modules that its adapter imports, the first that is there. Several distributions may
+bring one."""
+
+_ONLY_ON = {"coreml": ("darwin", "Core ML runs on macOS: here models are described, not run")}
+"""Runtime → the platform that it predicts on, and what to say of it elsewhere."""
 
 Owners = Mapping[str, Sequence[str]]
 """Module → distributions that bring it."""
@@ -30,9 +35,17 @@ def libraries() -> list[Check]:
 
 
 def runtimes() -> list[Check]:
-    """Return a line for each runtime that the protocol names."""
+    """Return a line for each runtime that the protocol names, and for those of other distributions."""
     owners = packages_distributions()
-    return [_runtime(name, sorted(set(owners.get(module, ())))) for name, module in MODULES.items()]
+    own = [_runtime(name, _owners_of(modules, owners)) for name, modules in MODULES.items()]
+    return own + [
+        _registered(entry) for entry in entry_points(group=ENTRY_POINT_GROUP) if entry.name not in RUNTIMES
+    ]
+
+
+def _owners_of(modules: Sequence[str], owners: Owners) -> list[str]:
+    """Return the distributions that bring the first of some modules that any brings."""
+    return next((sorted(set(owners[module])) for module in modules if module in owners), [])
 
 
 def _required(name: str) -> Check:
@@ -59,17 +72,29 @@ def _opencv(owners: Sequence[str]) -> Check:
 
 
 def _runtime(name: str, owners: Sequence[str]) -> Check:
-    named = ", ".join(f"{owner} {version(owner)}" for owner in owners)
-    if name in PLANNED_RUNTIMES and name not in RUNTIMES:
-        return absent(name, f"{named or 'not installed'}; this version does not use it")
     install = f"pip install 'inferpipe[{EXTRAS[name]}]'"
+    platform, elsewhere = _ONLY_ON.get(name, (sys.platform, ""))
+    remark = f"; {elsewhere}" if sys.platform != platform else ""
     if not owners:
-        return absent(name, "not installed", install)
+        return absent(name, f"not installed{remark}", install)
+    named = ", ".join(f"{owner} {version(owner)}" for owner in owners)
     if len(owners) > 1:
         then = f"pip uninstall {' '.join(owners)}; {install}"
         return bad(name, f"{len(owners)} distributions in one place: {named}", then)
+    if remark:
+        return absent(name, named + remark)
     try:
         get_runtime(name)
     except RuntimeUnavailableError as error:
         return bad(name, str(error).partition("; pip install")[0], install)
     return good(name, named)
+
+
+def _registered(entry: EntryPoint) -> Check:
+    """Return a line about a runtime that another distribution brings."""
+    named = f"{entry.dist.name} {entry.dist.version}" if entry.dist else "another distribution"
+    try:
+        get_runtime(entry.name)
+    except RuntimeUnavailableError as error:
+        return bad(entry.name, str(error), f"see what {named} needs")
+    return good(entry.name, named)

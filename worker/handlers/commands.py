@@ -29,7 +29,7 @@ from worker.handlers.shared import attach_region, detach_region
 from worker.handlers.warmup import warm_up
 from worker.requests import Request
 from worker.service import Service
-from worker.slots import Load as SlotLoad
+from worker.slot import Load as SlotLoad
 
 MAX_COMMAND_BYTES = 4 << 20
 """Longer JSON would hold up the event loop while it is parsed: 20 ms for this much."""

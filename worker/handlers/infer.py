@@ -23,7 +23,7 @@ from worker.replies import BatchReply, SingleReply
 from worker.requests import Item, Priority, Reply, Request, Timings
 from worker.responses import encode_fields
 from worker.service import Service
-from worker.slots import ServingModel
+from worker.slot import ServingModel
 from worker.sources import CachedSource, PacketSource, Source
 
 _PRIORITIES = {priority.name.lower(): priority for priority in Priority}
@@ -93,7 +93,7 @@ def ask(service: Service, request: Request, model: int, options: RequestOptions)
 def bind(service: Service, index: int, proceed: Callable[[ServingModel | None], None]) -> None:
     """Call back with the model that serves an index, else with what the newest load for it gives."""
     serving = service.slots.serving(index)
-    load = service.slots.newest_load(index) if serving is None else None
+    load = service.slots.awaited_load(index) if serving is None else None
     if load is not None:
         load.waiting.append(proceed)
     else:
@@ -110,6 +110,7 @@ def queue(service: Service, asked: Asked, sources: Sequence[Source], serving: Se
         failure = cached_model_not_loaded if is_cached else model_not_loaded
         service.fail(request, failure(asked.model))
         return
+    serving.use(asked.arrived)
     pipeline = serving.loaded.pipeline
     waiting, cap = pipeline.queue.waiting, serving.loaded.config.max_queued
     if cap is not None and waiting and waiting + len(sources) > cap:

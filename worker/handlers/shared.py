@@ -12,7 +12,7 @@ from worker.errors import Failure, failure_of, region_not_attached
 from worker.handlers.infer import Asked, ask, bind, queue
 from worker.requests import Request
 from worker.service import Service
-from worker.slots import ServingModel
+from worker.slot import ServingModel
 from worker.sources import SharedSource
 
 

@@ -9,11 +9,11 @@ from protocol.commands import Warmup
 from protocol.errors import ErrorCode
 from worker.errors import Failure, model_not_loaded
 from worker.handlers.infer import bind
-from worker.loading import blank_item
+from worker.proof import blank_item
 from worker.requests import Group, Item, Request
 from worker.responses import encode_fields
 from worker.service import Service
-from worker.slots import ServingModel
+from worker.slot import ServingModel
 
 
 def warm_up(service: Service, request: Request, command: Warmup) -> None:
@@ -26,6 +26,7 @@ def _begin(service: Service, request: Request, command: Warmup, serving: Serving
         _answer_failure(service, request, command.index, model_not_loaded(command.index))
         return
     serving.hold()
+    serving.use(time.perf_counter())
     _WarmUp(service, request, command, serving).run()
 
 
