@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 ROOMS := protocol model_files models runtimes preprocess postprocessors frame_cache streaming worker
 
-.PHONY: setup demo test check format lint types layers bench model clean
+.PHONY: setup demo test check format lint types layers bench model test-torch clean
 
 setup: $(STAMP)
 
@@ -45,6 +45,11 @@ model:  ## train the default model anew (tools/README.md)
 	test -x .venv-train/bin/python || $(PYTHON) -m venv .venv-train
 	.venv-train/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[train]'
 	.venv-train/bin/python -m tools.detector.train --out models
+
+test-torch:  ## what needs PyTorch, in the environment that `make model` makes: with CUDA packages it takes 5 GB
+	test -x .venv-train/bin/python || $(PYTHON) -m venv .venv-train
+	.venv-train/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[train]' pytest pytest-timeout
+	.venv-train/bin/python -m pytest tests/contract tests/runtimes/test_torch*.py tests/e2e/test_hot_swap_runtimes.py -k torch
 
 clean:
 	rm -rf $(VENV) .venv-train build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage demo-output target

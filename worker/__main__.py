@@ -1,5 +1,6 @@
 """`python -m worker`: the protocol on a pipe, help on a terminal, commands for a person."""
 
+import gc
 import os
 import sys
 import time
@@ -18,6 +19,7 @@ def main(arguments: list[str] | None = None) -> None:
     words = sys.argv[1:] if arguments is None else arguments
     if _is_child(words):
         descriptors = _protect(*_descriptor_numbers(words))
+        gc.disable()  # until the models are loaded: looking through what imports make takes 20 ms
         from worker.app import serve  # noqa: PLC0415 - after the pipe is safe
 
         serve(descriptors, STARTED)

@@ -38,6 +38,9 @@ IDLE_BUFFER_BYTES = 64 << 20
 _DESCRIPTORS = 4096
 """Room for every region that may be attached, and for what libraries open."""
 
+_COLLECT_AFTER_S = 10.0
+"""When garbage is collected at the latest: the start runs without (`worker.__main__`)."""
+
 _FLUSH_S = 1.0
 """How long the end waits for a host that does not read its last answers."""
 
@@ -145,6 +148,7 @@ class Worker:
         self._service = service
         warnings += serve_metrics(service)
         request = self._handshake = self._in_flight.open(handshake.request_id, MessageType.COMMAND, 0)
+        self._loop.call_later(_COLLECT_AFTER_S, gc.enable)  # however long the models take
         for index, model in enumerate(config.models):
             service.slots.load(index, model, f"models[{index}]", lambda _: None)
         service.slots.when_loaded(partial(self._announce, service, request, warnings))
@@ -152,6 +156,7 @@ class Worker:
     def _announce(self, service: Service, request: Request, warnings: list[str]) -> None:
         # A full collection stops every thread for 6 ms to look through what the start made; now it need not.
         gc.freeze()
+        gc.enable()
         if not request.answered:
             service.announce(request, encode_fields(ready_fields(service, warnings)))
 

@@ -16,7 +16,6 @@ from worker.metrics import (
     MetricsUnavailableError,
     QueueDepth,
 )
-from worker.prometheus import render
 from worker.requests import Request
 from worker.responses import encode_fields
 from worker.service import Service
@@ -55,6 +54,8 @@ _HEAD: dict[str, Any] = {"cmd": "metrics", "status": "ok"}
 
 
 def _render(service: Service, request: Request, taken: MetricsSnapshot) -> None:
+    from worker.prometheus import render  # noqa: PLC0415 - only who scrapes needs it
+
     fields: dict[str, Any]
     try:
         fields = _HEAD | {"text": render(taken)}
