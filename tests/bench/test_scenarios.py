@@ -22,7 +22,7 @@ from bench.settings import QUICK, Settings, estimate_s
 from bench.target import Metric, Target
 
 MINUTES_IN_FULL = 18
-MINUTES_QUICK = 3
+MINUTES_QUICK = 4
 
 RATIO = """
 [[scenario]]
