@@ -1,11 +1,16 @@
 """ONNX Runtime behind the seam: the only file that imports onnxruntime."""
 
+import os
 import re
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
+
+# Before the import: the library starts a thread that reports to its maker and wakes every few seconds,
+# and `disable_telemetry_events` comes too late for it.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as native

@@ -1,5 +1,8 @@
 """The ONNX Runtime adapter on tiny models written here, and on real ones where they are at hand."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,6 +19,8 @@ from runtimes.onnx import OnnxRuntime, short_text
 from runtimes.onnx_devices import CPU, CUDA
 from runtimes.options import RuntimeOptions
 from runtimes.spec import DYNAMIC, Layout, TensorKind
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def compile_file(path: Path, **options: object) -> CompiledModel:
@@ -362,3 +367,18 @@ def test_a_model_for_sound_has_no_image(shared_data: Path) -> None:
 def test_real_models_of_other_runtimes_are_refused(shared_data: Path, file: str) -> None:
     with pytest.raises(ModelLoadError, match="not an ONNX model"):
         compile_file(shared_data / "models" / file)
+
+
+@pytest.mark.skipif(
+    not Path("/proc/self/task").is_dir(), reason="the system does not list a process's threads"
+)
+def test_the_library_starts_no_thread_that_reports_to_its_maker() -> None:
+    """Such a thread is there from the import on, and wakes an idle worker every few seconds."""
+    count = "import os; print(len(os.listdir('/proc/self/task')))"
+    environment = {key: value for key, value in os.environ.items() if key != "ORT_DISABLE_TELEMETRY"}
+
+    def threads(module: str) -> int:
+        command = [sys.executable, "-c", f"import numpy, {module}; {count}"]
+        return int(subprocess.run(command, env=environment, capture_output=True, check=True, cwd=ROOT).stdout)
+
+    assert threads("runtimes.onnx") == threads("runtimes.base")
