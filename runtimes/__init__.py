@@ -8,7 +8,7 @@ from runtimes.base import Runtime
 from runtimes.errors import RuntimeUnavailableError, UnknownRuntimeError
 from runtimes.file_kinds import runtime_for
 
-__all__ = ["KNOWN_RUNTIMES", "PLANNED_RUNTIMES", "RUNTIMES", "get_runtime", "runtime_for", "runtime_names"]
+__all__ = ["KNOWN_RUNTIMES", "RUNTIMES", "get_runtime", "runtime_for", "runtime_names"]
 
 RUNTIMES: dict[str, str] = {
     "onnxruntime": "runtimes.onnx:OnnxRuntime",
@@ -20,10 +20,7 @@ RUNTIMES: dict[str, str] = {
 }
 """Name → "module:Class" of its adapter, imported when a slot first asks for it."""
 
-PLANNED_RUNTIMES: frozenset[str] = frozenset()
-"""Runtimes that the protocol names and this version has no adapter for."""
-
-KNOWN_RUNTIMES = frozenset(RUNTIMES) | PLANNED_RUNTIMES
+KNOWN_RUNTIMES = frozenset(RUNTIMES)
 """Names that are no mistake of the host; whether one can run here, `get_runtime` tells."""
 
 ENTRY_POINT_GROUP = "inferpipe.runtimes"
@@ -44,14 +41,11 @@ def get_runtime(name: str) -> Runtime:
 
     Raises:
         UnknownRuntimeError: there is none of this name.
-        RuntimeUnavailableError: its library is not installed, cannot be loaded on this
-            platform, or its adapter is not in this version.
+        RuntimeUnavailableError: its library is not installed, or cannot be loaded on this platform.
     """
     target = RUNTIMES.get(name) or _registered(name)
     if target is not None:
         return _load(name, target)
-    if name in PLANNED_RUNTIMES:
-        raise RuntimeUnavailableError(f"runtime {name} is not available in this version")
     raise UnknownRuntimeError(f"unknown runtime {name!r}: expected one of {', '.join(runtime_names())}")
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import runtimes
-from runtimes import KNOWN_RUNTIMES, PLANNED_RUNTIMES, RUNTIMES, get_runtime, runtime_for, runtime_names
+from runtimes import KNOWN_RUNTIMES, RUNTIMES, get_runtime, runtime_for, runtime_names
 from runtimes.cores import available_cores
 from runtimes.errors import ModelLoadError, RuntimeUnavailableError, UnknownRuntimeError
 from runtimes.file_kinds import RUNTIME_BY_SUFFIX
@@ -22,12 +22,6 @@ def test_every_entry_of_the_table_can_be_loaded(name: str) -> None:
     assert isinstance(runtime, getattr(import_module(module), attribute))
 
 
-@pytest.mark.parametrize("name", sorted(PLANNED_RUNTIMES))
-def test_a_planned_runtime_is_unavailable_not_unknown(name: str) -> None:
-    with pytest.raises(RuntimeUnavailableError, match="not available in this version"):
-        get_runtime(name)
-
-
 @pytest.mark.parametrize("name", ["", "onnx", "ONNXRUNTIME", "tensorflow"])
 def test_an_unknown_runtime_names_the_known_ones(name: str) -> None:
     with pytest.raises(UnknownRuntimeError) as caught:
@@ -35,8 +29,7 @@ def test_an_unknown_runtime_names_the_known_ones(name: str) -> None:
     assert all(known in str(caught.value) for known in runtime_names())
 
 
-def test_the_tables_do_not_overlap_and_cover_the_protocol() -> None:
-    assert not RUNTIMES.keys() & PLANNED_RUNTIMES
+def test_the_tables_cover_the_protocol() -> None:
     assert {"coreml", "openvino", "onnxruntime", "fake"} <= KNOWN_RUNTIMES
     assert set(RUNTIME_BY_SUFFIX.values()) <= KNOWN_RUNTIMES
     assert set(runtimes.EXTRAS) == KNOWN_RUNTIMES - {"fake"}
