@@ -106,7 +106,7 @@ class OnnxModel:
         takes_images = any(spec.kind is TensorKind.IMAGE for spec in self.inputs)
         plan = plan_batches(inputs, outputs, takes_images=takes_images)
         # TensorRT builds an engine for each shape, CUDA searches its convolutions anew, others compile.
-        self._plan: BatchPlan = plan if device.effective == "cpu" else compiled_sizes(plan)
+        self._plan: BatchPlan = plan if device.on_cpu else compiled_sizes(plan)
         self._proof = BatchProof(self._plan)
         self._session: Session | None = session
         self._output_names = [spec.name for spec in self.outputs]

@@ -53,7 +53,8 @@ class DirectQueue:
 
     def settle(self, item: Item) -> None:
         """Say that an item's prepare has ended."""
-        self._preparing -= 1  # its lane reads `prepared`; the count is a gauge
+        with self._lock:
+            self._preparing -= 1
 
     def withdraw(self, item: Item) -> bool:
         """Take an item out that has not reached predict; False where it is too late."""
