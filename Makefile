@@ -4,8 +4,17 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 ROOMS := protocol model_files models runtimes preprocess postprocessors frame_cache streaming worker
+NODE_HOST := hosts/node
+NODE_STAMP := $(NODE_HOST)/node_modules/.installed
+RUST_HOSTS := hosts/rust/Cargo.toml
+# The worker that the hosts' tests and benches spawn.
+export INFERPIPE_PYTHON := $(CURDIR)/$(BIN)/python
+
+# Without its language a target is skipped by name; where everything must be there (.ci/run) it fails.
+need = command -v $(1) >/dev/null || { echo "SKIPPED $@: $(1) is not installed"; test -z "$$INFERPIPE_CI"; exit; }
 
 .PHONY: setup demo test check format lint types layers bench model test-torch clean
+.PHONY: test-python test-node test-rust lint-python lint-node lint-rust types-python build-node build-bench-rust docs-hosts
 
 setup: $(STAMP)
 
@@ -17,29 +26,63 @@ $(STAMP): pyproject.toml constraints.txt
 demo: setup  ## the main job: the worker, spawned over pipes, finds shapes in pictures
 	$(BIN)/python -m worker demo
 
-test: setup
+test: test-python test-node test-rust  ## all tests, in every language that is here
+
+test-python: setup
 	$(BIN)/coverage run --source=protocol -m pytest tests/protocol -q
 	$(BIN)/coverage report --fail-under=100 --show-missing --skip-covered
 	$(BIN)/python -m pytest --ignore=tests/protocol
 
-check: lint types layers test  ## the one gate
+test-node: setup build-node
+	@$(call need,npm); npm --prefix $(NODE_HOST) test
+
+test-rust: setup
+	@$(call need,cargo); cargo test --manifest-path $(RUST_HOSTS) --workspace
+
+check: lint types layers docs-hosts test  ## the one gate
 
 format: setup
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+	@$(call need,npm); npm --prefix $(NODE_HOST) run format
+	@$(call need,cargo); cargo fmt --manifest-path $(RUST_HOSTS) --all
 
-lint: setup
+lint: lint-python lint-node lint-rust
+
+lint-python: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 
-types: setup
+lint-node: $(NODE_STAMP)
+	@$(call need,npm); npm --prefix $(NODE_HOST) run lint
+
+lint-rust:
+	@$(call need,cargo); cargo fmt --manifest-path $(RUST_HOSTS) --all --check && \
+	  cargo clippy --manifest-path $(RUST_HOSTS) --workspace --all-targets --quiet -- --deny warnings
+
+types: types-python build-node
+
+types-python: setup
 	$(BIN)/mypy
+
+build-node: $(NODE_STAMP)
+	@$(call need,npm); npm --prefix $(NODE_HOST) run build
+
+$(NODE_STAMP): $(NODE_HOST)/package.json
+	@$(call need,npm); npm --prefix $(NODE_HOST) install --no-audit --no-fund --loglevel=error && touch $@
+
+docs-hosts: $(NODE_STAMP)  ## the API references of both host libraries, without a warning
+	@$(call need,npm); npm --prefix $(NODE_HOST) run docs
+	@$(call need,cargo); RUSTDOCFLAGS="--deny warnings" cargo doc --manifest-path $(RUST_HOSTS) --workspace --no-deps --quiet
 
 layers: setup
 	$(BIN)/lint-imports
 
-bench: setup  ## every scenario against bare loops, in alternation
+bench: setup build-node build-bench-rust  ## every scenario against bare loops, in alternation
 	$(BIN)/python -m bench
+
+build-bench-rust:
+	@$(call need,cargo); cargo build --release --manifest-path $(RUST_HOSTS) --example bench_driver
 
 model:  ## train the default model anew (tools/README.md)
 	test -x .venv-train/bin/python || $(PYTHON) -m venv .venv-train

@@ -109,7 +109,7 @@ def _quantiles(rows: Sequence[Row]) -> str:
     ]
     head = "".join(f"<th>{escape(heading)}</th>" for heading in _QUANTILES)
     lines = [
-        (scenario, name, *(f"{value:,.3g}" for value in (it.p50, it.p90, it.p99, it.p999)))
+        (scenario, name, *(f"{value:,.3g}" if value else "" for value in (it.p50, it.p90, it.p99, it.p999)))
         for scenario, name, it in sides
     ]
     body = "".join(f"<tr>{''.join(map(_cell, line))}</tr>" for line in lines)
@@ -148,7 +148,7 @@ def _latencies(rows: Sequence[Row]) -> list[str]:
     """Return a chart a model; of many rows several."""
     by_model: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
-        if row.worker_side and row.worker_side.latency:
+        if row.worker_side and row.worker_side.latency and row.worker_side.latency.curve:
             by_model[row.model].append(row)
     charts = []
     for model, found in by_model.items():
@@ -163,7 +163,7 @@ def _latency_chart(name: str, rows: Sequence[Row]) -> str:
     series = []
     for row, color in zip(rows, count()):
         for side, label, dashed in ((row.worker_side, "", False), (row.rival_side, f", {row.rival}", True)):
-            if side and side.latency and side.latency.p50:
+            if side and side.latency and side.latency.p50 and side.latency.curve:
                 points = [(max(at, 1e-3), share) for at, share in zip(side.latency.curve, CURVE, strict=True)]
                 series.append(Series(row.scenario + label, points, color, dashed=dashed))
     values = [at for line in series for at, _ in line.points] or [1.0]

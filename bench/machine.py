@@ -2,7 +2,10 @@
 
 import os
 import platform
+import re
+import shutil
 import socket
+import subprocess
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -18,6 +21,9 @@ _DISTRIBUTIONS = (
     "onnxruntime",
     "msgspec",
 )
+
+_TOOLS = ("node", "rustc")
+"""Of the host libraries."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +60,17 @@ def versions() -> dict[str, str]:
             found[name] = version(name)
         except PackageNotFoundError:
             continue
-    return found
+    return found | {name: number for name in _TOOLS if (number := _tool_version(name))}
+
+
+def _tool_version(name: str) -> str:
+    """Return what `NAME --version` says; "" where there is none."""
+    path = shutil.which(name)
+    if path is None:
+        return ""
+    said = subprocess.run([path, "--version"], capture_output=True, text=True, check=False).stdout
+    number = re.search(r"\d+(\.\d+)+", said)
+    return number[0] if number else ""
 
 
 def today() -> str:

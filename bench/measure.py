@@ -5,11 +5,21 @@ from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
+from bench.hosts import kills, lag, ratio, recycle
 from bench.inputs import INPUTS
 from bench.intervals import median_interval
 from bench.models import model_named
 from bench.policies import cancelling, endurance, fairness, overload
 from bench.processes import measure_idle, measure_memory, measure_start_up
+from bench.rounds import (
+    LEAD_IN,
+    Step,
+    alternate,
+    closed_rounds,
+    latency_ratios,
+    latency_rounds,
+    round_count,
+)
 from bench.rows import Point, Row, SideFigures, kind_of, medians, row_of, side_figures, unmeasured
 from bench.scenario import Absolute, Driven, Open, Ratio, Scenario, Sweep
 from bench.settings import Settings
@@ -18,16 +28,10 @@ from bench.sides import Side
 from bench.target import Metric
 from bench.wire import Measurement
 
-LEAD_IN = 4
-"""Unmeasured requests before each run: the other side had the caches."""
-
 STAGES_S = 0.3
 """About how long the pass lasts that looks into the answers."""
 
 STAGES_MOST = 500
-
-Step = Callable[[str, float], None]
-"""Told what is done now, and how much of the scenario is (0 to 1)."""
 
 
 def run_scenario(scenario: Scenario, settings: Settings, maker: SideMaker, step: Step) -> Row:
@@ -58,14 +62,7 @@ def _ratio(scenario: Ratio | Absolute, settings: Settings, maker: SideMaker, ste
         stages = _stages(sides[0], scenario.in_flight, min(run.rate for run in runs[0]))
     pictures = INPUTS[scenario.input].pictures
     figures = [side_figures(side.label, each, pictures) for side, each in zip(sides, runs, strict=True)]
-    return _row(scenario, maker, figures, _closed_rounds(runs), stages)
-
-
-def _closed_rounds(runs: Sequence[Sequence[Measurement]]) -> dict[Metric, list[float]]:
-    if len(runs) == 1:
-        return {**_latency_rounds(runs[0]), Metric.RATE: [run.rate for run in runs[0]]}
-    rounds = {Metric.RATIO: [mine.rate / theirs.rate for mine, theirs in zip(*runs, strict=True)]}
-    return rounds | _latency_ratios(runs, {Metric.P50_RATIO: "p50"})
+    return _row(scenario, maker, figures, closed_rounds(runs), stages)
 
 
 def _open(scenario: Open, settings: Settings, maker: SideMaker, step: Step) -> Row:
@@ -79,10 +76,10 @@ def _open(scenario: Open, settings: Settings, maker: SideMaker, step: Step) -> R
             side.run_open(rate, 0.2)
         runs = alternate([partial(side.run_open, rate, seconds) for side in sides], settings.rounds, step)
     figures = [side_figures(side.label, each) for side, each in zip(sides, runs, strict=True)]
-    rounds = {**_latency_rounds(runs[0]), Metric.RATE: [run.rate for run in runs[0]]}
+    rounds = {**latency_rounds(runs[0]), Metric.RATE: [run.rate for run in runs[0]]}
     rounds[Metric.FRESH] = [100 * run.count / (run.count + sum(run.errors.values())) for run in runs[0]]
     if len(runs) > 1:
-        rounds |= _latency_ratios(runs, {Metric.P50_RATIO: "p50", Metric.P99_RATIO: "p99"})
+        rounds |= latency_ratios(runs, {Metric.P50_RATIO: "p50", Metric.P99_RATIO: "p99"})
     return _row(scenario, maker, figures, rounds, {}, f"arrivals at {rate:,.4g}/s")
 
 
@@ -129,17 +126,6 @@ def _point(in_flight: int, runs: Sequence[Measurement], pictures: int) -> Point:
     return Point(in_flight, median_interval([run.rate * pictures for run in runs]), p50)
 
 
-def alternate(measures: Sequence[Callable[[], Any]], rounds: int, step: Step) -> list[list[Any]]:
-    """Take one measure after another, so many rounds; every other round in the opposite order."""
-    results: list[list[Any]] = [[] for _ in measures]
-    order = list(range(len(measures)))
-    for number in range(rounds):
-        step(f"round {number + 1} of {rounds}", 0.2 + 0.8 * number / rounds)
-        for which in order if number % 2 == 0 else reversed(order):
-            results[which].append(measures[which]())
-    return results
-
-
 def _start_sides(scenario: Driven, maker: SideMaker, ending: ExitStack) -> list[Side]:
     worker = ending.enter_context(maker.best_worker(scenario))
     rival = maker.rival(scenario)
@@ -168,35 +154,10 @@ def _row(
     )
 
 
-def _latency_rounds(runs: Sequence[Measurement]) -> dict[Metric, list[float]]:
-    latencies = [run.latency for run in runs if run.latency]
-    return {
-        Metric.P50_MS: [latency.p50 for latency in latencies],
-        Metric.P99_MS: [latency.p99 for latency in latencies],
-    }
-
-
-def _latency_ratios(
-    runs: Sequence[Sequence[Measurement]], wanted: dict[Metric, str]
-) -> dict[Metric, list[float]]:
-    """Return rival / worker for each quantile; nothing against a bare loop, which has no latencies."""
-    pairs = [
-        (mine.latency, theirs.latency)
-        for mine, theirs in zip(*runs, strict=True)
-        if mine.latency and theirs.latency and mine.latency.p50
-    ]
-    if not pairs:
-        return {}
-    return {
-        metric: [getattr(theirs, name) / getattr(mine, name) for mine, theirs in pairs]
-        for metric, name in wanted.items()
-    }
-
-
 def _count(sides: Sequence[Side], scenario: Ratio | Absolute, settings: Settings) -> int:
-    """Return the requests of a round: the same for both sides, so that both end alike."""
-    rate = min(side.rate(scenario.in_flight, settings.round_s / 4) for side in sides)
-    count = max(round(rate * settings.round_seconds(scenario)), 2 * scenario.in_flight, 8)
+    """Return the requests of a round; of full batches, whole ones."""
+    rates = [side.rate(scenario.in_flight, settings.round_s / 4) for side in sides]
+    count = round_count(rates, settings.round_seconds(scenario), scenario.in_flight)
     batch = scenario.full_batches if isinstance(scenario, Ratio) else 0
     return -(-count // batch) * batch if batch else count
 
@@ -228,5 +189,9 @@ _MEASURES: dict[str, Callable[[Any, Settings, SideMaker, Step], Row]] = {
     "overload": overload.measure,
     "endurance": endurance.measure,
     "cancel": cancelling.measure,
+    "host-ratio": ratio.measure,
+    "host-lag": lag.measure,
+    "host-kills": kills.measure,
+    "host-recycle": recycle.measure,
 }
 """By kind; each takes the scenario of its kind."""

@@ -11,7 +11,8 @@ from bench.link import Link, request_packet
 from bench.models import model_named
 from bench.procfs import thread_seconds, wake_ups
 from bench.rows import Row, SideFigures, medians, row_of, unmeasured
-from bench.scenario import Idle, Memory, Rival, StartUp
+from bench.scenario import Idle, Memory, StartUp
+from bench.scenario_base import Rival
 from bench.settings import Settings
 from bench.side_maker import CONCURRENCIES, UNCALIBRATED_BARE, WORKER, SideMaker
 from bench.sides import Side

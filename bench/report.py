@@ -1,5 +1,6 @@
 """Tables for a person, JSON for a program; the HTML report is in `html_report`."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,12 @@ from bench.target import Metric
 
 HEADINGS = ("scenario", "worker", "rival", "figure [95 %]", "target", "", "generator", "configured", "note")
 
-_DIGITS = {Metric.RATE: 0, Metric.EXTRA_MB: 0, Metric.WRONG_ANSWERS: 0, Metric.MISCOUNTED: 0}
+_COUNTS = (
+    *(Metric.WRONG_ANSWERS, Metric.MISCOUNTED),
+    *(Metric.REJECTED_OR_WRONG, Metric.WRONG, Metric.FAILED),
+)
+
+_DIGITS = {Metric.RATE: 0, Metric.EXTRA_MB: 0, **dict.fromkeys(_COUNTS, 0)}
 """After the point; 3 for those that are not here."""
 
 
@@ -95,7 +101,11 @@ def tally(rows: Sequence[Row]) -> str:
     """Return how many targets are met, and which are not."""
     verdicts = [(row.scenario, verdict) for row in rows for verdict in row.verdicts]
     missed = [f"{name} ({verdict.target})" for name, verdict in verdicts if not verdict.met]
-    unmeasured = [f"{row.scenario} ({row.note})" for row in rows if not row.measured]
+    reasons: dict[str, list[str]] = defaultdict(list)
+    for row in rows:
+        if not row.measured:
+            reasons[row.note].append(row.scenario)
+    unmeasured = [f"{', '.join(names)} ({note})" for note, names in reasons.items()]
     text = f"{len(verdicts) - len(missed)} of {len(verdicts)} targets met."
     text += f" Missed: {'; '.join(missed)}." if missed else ""
     return text + (f" Not measured: {'; '.join(unmeasured)}." if unmeasured else "")

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from bench.intervals import Interval, median_interval
 from bench.scenario import Scenario
 from bench.target import Metric
-from bench.wire import CURVE, Latency, Measurement
+from bench.wire import Latency, Measurement
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,5 +143,7 @@ def _middle_latency(latencies: Sequence[Latency]) -> Latency | None:
         p90=median_interval([each.p90 for each in latencies]).median,
         p99=median_interval([each.p99 for each in latencies]).median,
         p999=median_interval([each.p999 for each in latencies]).median,
-        curve=[median_interval([each.curve[at] for each in latencies]).median for at in range(len(CURVE))],
+        curve=[
+            median_interval(values).median for values in zip(*(each.curve for each in latencies), strict=True)
+        ],
     )

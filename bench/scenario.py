@@ -1,61 +1,15 @@
 """What is measured, and what it should come to: one frozen struct a kind of scenario."""
 
-from enum import StrEnum
-from typing import Annotated, Any, ClassVar, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
-from msgspec import Meta, Struct, field
+from msgspec import field
 
-from bench.target import Metric, Target
-
-
-class Rival(StrEnum):
-    """What the worker is held against."""
-
-    BARE = "bare loop"
-    REFERENCE = "reference reader"
-    WORKER = "another worker"
-    IMPORTS = "imports alone"
-    NONE = ""
+from bench.host_scenario import HostKills, HostLag, HostRatio, HostRecycle
+from bench.scenario_base import Base, Link, Positive, Rival, Seconds, Share
+from bench.target import Metric
 
 
-Link: TypeAlias = Literal["pipe", "socket"]
-Positive: TypeAlias = Annotated[int, Meta(ge=1)]
-Seconds: TypeAlias = Annotated[float, Meta(gt=0)]
-Share: TypeAlias = Annotated[float, Meta(gt=0)]
-
-
-class _Base(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="kind"):
-    """What every kind has."""
-
-    METRICS: ClassVar[frozenset[Metric]] = frozenset()
-    """What it can have targets for."""
-    DRIVEN: ClassVar[bool] = True
-    """Whether another worker command can take a rival's place."""
-
-    name: str = ""
-    """Unique; made from the rest where it is not given."""
-    targets: tuple[Target, ...] = ()
-
-    def __post_init__(self) -> None:
-        wrong = [str(target.metric) for target in self.targets if target.metric not in self.METRICS]
-        if wrong:
-            raise ValueError(f"this kind has no figure {wrong[0]!r}, only {', '.join(sorted(self.METRICS))}")
-
-    @property
-    def title(self) -> str:
-        """The name by which it is chosen and shown."""
-        return self.name or self._made_name()
-
-    @property
-    def models(self) -> tuple[str, ...]:
-        """The models that must be there."""
-        return ()
-
-    def _made_name(self) -> str:
-        return str(self.__struct_config__.tag)
-
-
-class Driven(_Base, frozen=True, kw_only=True):
+class Driven(Base, frozen=True, kw_only=True):
     """Requests of one kind to one model."""
 
     model: str
@@ -167,7 +121,7 @@ class Memory(Driven, frozen=True, kw_only=True, tag="memory"):
         return f"memory {self._words(f'x{self.in_flight}')}"
 
 
-class Idle(_Base, frozen=True, kw_only=True, tag="idle"):
+class Idle(Base, frozen=True, kw_only=True, tag="idle"):
     """What a worker with models loaded does while nobody asks."""
 
     METRICS = frozenset({Metric.CPU, Metric.WAKE_UPS})
@@ -219,7 +173,7 @@ class Overload(_Policy, frozen=True, kw_only=True, tag="overload"):
         return f"overload {self._words(how)}"
 
 
-class Endurance(_Base, frozen=True, kw_only=True, tag="endurance"):
+class Endurance(Base, frozen=True, kw_only=True, tag="endurance"):
     """Mixed requests of every kind; resident memory late against early."""
 
     METRICS = frozenset({Metric.RSS_GROWTH, Metric.WRONG_ANSWERS})
@@ -236,7 +190,7 @@ class Endurance(_Base, frozen=True, kw_only=True, tag="endurance"):
         return f"endurance {self.late:,} requests"
 
 
-class Cancel(_Base, frozen=True, kw_only=True, tag="cancel"):
+class Cancel(Base, frozen=True, kw_only=True, tag="cancel"):
     """`cancel` at every stage of a request, under load."""
 
     METRICS = frozenset({Metric.WRONG_ANSWERS, Metric.MISCOUNTED})
@@ -251,6 +205,20 @@ class Cancel(_Base, frozen=True, kw_only=True, tag="cancel"):
 
 
 Scenario: TypeAlias = (
-    Ratio | Absolute | Open | Sweep | StartUp | Memory | Idle | Fairness | Overload | Endurance | Cancel
+    Ratio
+    | Absolute
+    | Open
+    | Sweep
+    | StartUp
+    | Memory
+    | Idle
+    | Fairness
+    | Overload
+    | Endurance
+    | Cancel
+    | HostRatio
+    | HostLag
+    | HostKills
+    | HostRecycle
 )
 """`kind` in a file tells which."""

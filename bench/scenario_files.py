@@ -23,10 +23,11 @@ FILES = (
     "open_loop.toml",
     "start_and_memory.toml",
     "policies.toml",
+    "hosts.toml",
 )
 """In the order in which they run."""
 
-SPREAD = ("model", "input", "link", "in_flight", "load")
+SPREAD = ("language", "model", "input", "link", "in_flight", "load")
 """Keys that may be lists: such a table stands for a scenario of each combination."""
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from bench.host_scenario import HostKills, HostLag, HostRatio, HostRecycle
 from bench.scenario import (
     Absolute,
     Cancel,
@@ -86,6 +87,10 @@ def _memory_s(_scenario: Memory, settings: Settings) -> float:
     return settings.memory_rounds * 2 * _LOAD_S
 
 
+def _host_ratio_s(scenario: HostRatio, settings: Settings) -> float:
+    return 2 * (_LOAD_S + 1.2 * settings.rounds * settings.round_seconds(scenario))
+
+
 _ESTIMATES: Mapping[type[Scenario], Callable[[Any, Settings], float]] = {
     Ratio: _closed_s,
     Absolute: _closed_s,
@@ -98,4 +103,8 @@ _ESTIMATES: Mapping[type[Scenario], Callable[[Any, Settings], float]] = {
     Overload: lambda it, settings: 2 * _LOAD_S + it.seconds * settings.policy_share,
     Endurance: lambda it, settings: _LOAD_S + it.late * settings.policy_share / 7000,
     Cancel: lambda it, settings: _LOAD_S + it.each * settings.policy_share * 0.015,
+    HostRatio: _host_ratio_s,
+    HostLag: lambda it, settings: _LOAD_S + it.seconds * settings.window_share,
+    HostKills: lambda it, settings: _LOAD_S + (it.requests / 700 + it.kills) * settings.policy_share,
+    HostRecycle: lambda it, settings: _LOAD_S + (it.seconds + it.calm_seconds) * settings.policy_share,
 }

@@ -9,9 +9,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from bench.host_scenario import HOST_INPUTS, Hosted, HostRatio, Language
+from bench.hosts.driver import Driver
+from bench.hosts.libraries import ROOT, Library, own_libraries
+from bench.hosts.messages import DriverJob
 from bench.inputs import REGION, PayloadFolder, Payloads
 from bench.models import ModelFolder
-from bench.scenario import Driven, Memory, Ratio, Rival, Sweep
+from bench.scenario import Absolute, Driven, Memory, Ratio, Sweep
+from bench.scenario_base import Rival
 from bench.sides import Side
 from bench.wire import BareJob, GeneratorJob
 from protocol.messages import MessageType
@@ -62,6 +67,7 @@ class SideMaker:
         calibrate_s: float,
         worker: Sequence[str] = WORKER,
         against: Sequence[str] = (),
+        libraries: Mapping[Language, Library] | None = None,
     ) -> None:
         """Create a maker.
 
@@ -70,6 +76,7 @@ class SideMaker:
             calibrate_s: how long each variant is tried; 0: none is, two threads are taken.
             worker: starts the worker.
             against: starts another one, which takes every rival's place; (): none does.
+            libraries: the host libraries; None: the project's own.
         """
         self._models = ModelFolder(folder)
         self._folder = PayloadFolder(folder)
@@ -77,8 +84,9 @@ class SideMaker:
         self._calibrate_s = calibrate_s
         self._best_bare: dict[tuple[str, str], BareVariant] = {}
         self.against = tuple(against)
+        self._libraries = own_libraries() if libraries is None else libraries
 
-    def config(self, scenario: Driven, concurrency: int, more: Mapping[str, Any]) -> dict[str, Any]:
+    def config(self, scenario: Driven | Hosted, concurrency: int, more: Mapping[str, Any]) -> dict[str, Any]:
         """Return the handshake."""
         model = self._models.model(scenario.model)
         return {
@@ -160,6 +168,41 @@ class SideMaker:
         if self.against:
             return self._subject(scenario, self.against, CONCURRENCIES[-1], scenario.config)
         return self.bare(scenario, UNCALIBRATED_BARE)
+
+    def driver(self, scenario: Hosted, name: str) -> Driver:
+        """Start a host library's driver, which starts the worker and sends it the input of this name.
+
+        Raises:
+            LackingError: it is not built.
+        """
+        library = self._libraries[scenario.language]
+        if library.lacking:
+            raise LackingError(library.lacking)
+        sent = HOST_INPUTS[name]
+        config = self.config(scenario, scenario.concurrency, scenario.config)
+        del config["protocol"]  # the library says it
+        job = DriverJob(
+            command=list(self._worker),
+            config=config,
+            input=sent.word,
+            width=sent.width,
+            height=sent.height,
+            in_flight=scenario.in_flight,
+            cwd=str(ROOT),
+        )
+        return Driver(library.command, job, f"{scenario.language}, concurrency {scenario.concurrency}")
+
+    def generator(self, scenario: HostRatio) -> Side:
+        """Start a generator and a worker on the same kind of link as the host library uses."""
+        alike = Absolute(
+            model=scenario.model,
+            model_config=scenario.model_config,
+            input=scenario.input,
+            link=self._libraries[scenario.language].link,
+            config=scenario.config,
+            in_flight=scenario.in_flight,
+        )
+        return self.worker(alike, scenario.concurrency)
 
     def _best_subject(self, scenario: Driven, command: Sequence[str], config: Mapping[str, Any]) -> Side:
         if scenario.concurrency or not self._calibrate_s:

@@ -35,6 +35,17 @@ class Metric(StrEnum):
     """Requests without an answer, and answers beyond the first."""
     MISCOUNTED = "miscounted"
     """Answers `cancelled`, less what the answers to `cancel` say: should be none."""
+    LAG_P99 = "p99 lag ms"
+    """How late a timer of a host's event loop is."""
+    REJECTED_OR_WRONG = "rejected or wrong"
+    """Requests that were not answered by their own result."""
+    WRONG = "wrong"
+    """Answers that belong to another picture."""
+    REJECTION_MS = "slowest rejection ms"
+    """From a worker's death until a request that was in flight is rejected."""
+    FAILED = "failed"
+    """Requests that were answered by no result."""
+    RECYCLED_P99 = "p99 recycling / calm"
 
 
 class Target(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

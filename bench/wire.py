@@ -72,11 +72,12 @@ class Latency(Struct, frozen=True, kw_only=True):
     """Milliseconds from sending (open loop: from the scheduled arrival) to the answer."""
 
     p50: float
-    p90: float
     p99: float
-    p999: float
-    curve: list[float]
-    """At the shares of `CURVE`."""
+    p90: float = 0.0
+    """0 where the side does not tell; so is the next."""
+    p999: float = 0.0
+    curve: list[float] = []
+    """At the shares of `CURVE`; [] where the side does not tell."""
 
     @classmethod
     def of(cls, seconds: Sequence[float]) -> Self:

@@ -1,4 +1,5 @@
 import re
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -83,6 +84,21 @@ def test_markdown_has_a_line_for_each_row(report) -> None:
     lines = [line for line in markdown(report).splitlines() if line.startswith("| ")]
     assert len(lines) == 1 + len(report.rows)
     assert all(len(re.findall(r"(?<!\\)\|", line)) == len(HEADINGS) + 1 for line in lines)
+
+
+def test_a_side_that_tells_no_curve_is_in_the_table_and_in_no_chart(report, tmp_path) -> None:
+    side = SideFigures("node", rate=100.0, latency=Latency(p50=4.0, p99=9.0))
+    row = Row("host", "host-ratio", "its model", worker_side=side, figures=report.rows[0].figures)
+    *_, page = write(replace(report, rows=[row]), tmp_path / "result.json")
+    root = parsed(page.read_text(encoding="utf-8"))
+    rows = [["".join(cell.itertext()) for cell in line] for line in root.iter("tr")]
+    assert rows[-1] == ["host", "worker", "4", "", "9", ""]
+    assert list(root.iter("svg")) == []
+
+
+def test_tally_tells_a_reason_once_with_all_that_were_not_measured_for_it(report) -> None:
+    rows = [Row(name, "ratio", note="skipped: no model") for name in "ab"]
+    assert "Not measured: a, b (skipped: no model)." in tally([*report.rows[:1], *rows])
 
 
 def test_tally_names_what_was_missed_and_what_was_not_measured(report) -> None:

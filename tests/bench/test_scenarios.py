@@ -21,8 +21,8 @@ from bench.scenario_files import (
 from bench.settings import QUICK, Settings, estimate_s
 from bench.target import Metric, Target
 
-MINUTES_IN_FULL = 18
-MINUTES_QUICK = 4
+MINUTES_IN_FULL = 26
+MINUTES_QUICK = 5
 
 RATIO = """
 [[scenario]]

@@ -1,0 +1,1 @@
+"""The host libraries as subjects: each behind a driver in its own language."""
