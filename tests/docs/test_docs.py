@@ -25,7 +25,13 @@ from worker.config_schema import keys_of
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = ("bench", "docs", "hosts", "models", "tests", "tools")
-DOCUMENTS = sorted(chain(ROOT.glob("*.md"), *(ROOT.glob(f"{folder}/**/*.md") for folder in FOLDERS)))
+OTHERS = {"node_modules", "target"}
+"""Folders in them whose documents are not the project's."""
+DOCUMENTS = sorted(
+    path
+    for path in chain(ROOT.glob("*.md"), *(ROOT.glob(f"{folder}/**/*.md") for folder in FOLDERS))
+    if not OTHERS.intersection(path.relative_to(ROOT).parts)
+)
 
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -184,12 +190,18 @@ def test_the_python_host_of_the_readme_runs(tmp_path, picture):
     assert lines == ["ready on fake", "1 found", "777 1.0 [0.0, 0.0, 48.0, 32.0]"]
 
 
+def test_the_example_of_the_node_library_is_the_one_that_its_own_tests_run():
+    library = next(block for block in blocks("README.md", "js") if '"inferpipe"' in block)
+    ours, theirs = library.strip().splitlines(), blocks("hosts/node/README.md", "js")[0].strip().splitlines()
+    assert [line for line in theirs if line in ours] == ours
+
+
 def test_the_node_host_of_the_readme_runs(tmp_path, picture):
     node = shutil.which("node")
     if node is None:
         assert "INFERPIPE_CI" not in os.environ, "node is missing"
         pytest.skip("node is not installed")
-    (text,) = blocks("README.md", "js")
+    text = next(block for block in blocks("README.md", "js") if "node:child_process" in block)
     (tmp_path / "host.mjs").write_text(text, encoding="utf-8")
     lines = run([node, str(tmp_path / "host.mjs"), sys.executable, "fake:echo?size=64", str(picture)])
     assert lines == ["ready on fake", "1 found", "777 1 [ 0, 0, 48, 32 ]"]

@@ -85,6 +85,13 @@ def test_rejected(row, decode):
         assert decode(bytes.fromhex(row["hex"]), strict=strict, verdict=verdict, **settings) == [expected]
 
 
+@rows("reserved.json")
+def test_what_this_worker_does_not_take_yet_is_an_unknown_type(row, decode):
+    (rejected,) = decode(bytes.fromhex(row["hex"]))
+    assert rejected.code is errors.ErrorCode.UNKNOWN_TYPE
+    assert rejected.request_id == row["message"]["request_id"]
+
+
 @rows("framing_lost.json")
 def test_framing_lost(row, decode):
     assert decode(bytes.fromhex(row["hex"])) == ["framing lost"]
