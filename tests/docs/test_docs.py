@@ -29,7 +29,7 @@ DOCUMENTS = sorted(chain(ROOT.glob("*.md"), *(ROOT.glob(f"{folder}/**/*.md") for
 
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
-FILE_NAME = re.compile(r"[\w.-]+\.(?:py|md|json)")
+FILE_NAME = re.compile(r"[\w.-]+\.(?:py|md|json|proto)")
 DEADLINE_S = 60
 VECTORS = ("requests", "responses")
 
@@ -85,7 +85,7 @@ def test_every_file_of_the_tree_is_there():
 
 
 @pytest.mark.parametrize(
-    "room", ["protocol", "runtimes", "preprocess", "postprocessors", "frame_cache", "worker"]
+    "room", ["protocol", "model_files", "runtimes", "preprocess", "postprocessors", "frame_cache", "worker"]
 )
 def test_every_file_of_a_room_is_in_the_tree(room):
     named = {ROOT / folder / name for folder, name in tree()}
