@@ -1,6 +1,6 @@
 """What a model's files are, once they lie on a local disk."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -15,6 +15,14 @@ class ModelRef:
     """Expected digest of the main file, in lower-case hex; checked where given."""
 
 
+class Lease(Protocol):
+    """Keeps fetched files in the cache until it is released, or nobody holds it any longer."""
+
+    def release(self) -> None:
+        """Keep nothing any longer; once more does nothing."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class ModelFiles:
     """The files of one model on the local disk."""
@@ -23,6 +31,13 @@ class ModelFiles:
     """The main file (`.onnx`, `.xml`, `.tflite` …) or folder; companions lie beside it."""
     uri: str
     """The reference it was resolved from, as reports name it."""
+    lease: Lease | None = field(default=None, repr=False, compare=False)
+    """Keeps fetched files in the cache; None where nothing removes them."""
+
+    def release(self) -> None:
+        """Say that nobody reads the files any longer."""
+        if self.lease is not None:
+            self.lease.release()
 
 
 class ModelFileProvider(Protocol):
@@ -34,4 +49,8 @@ class ModelFileProvider(Protocol):
 
     def local_files(self, ref: ModelRef) -> ModelFiles:
         """Return the model's files as they lie on the local disk, companions included."""
+        ...
+
+    def list_files(self, model_id: str) -> tuple[str, ...] | None:
+        """Return the paths in a model's folder, None where nothing can list them."""
         ...

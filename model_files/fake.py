@@ -24,3 +24,7 @@ class FakeModelFiles:
                 f"{ref.uri} is a fake model: there is no file to check sha256 against"
             )
         return ModelFiles(path=Path(ref.uri), uri=ref.uri)
+
+    def list_files(self, model_id: str) -> tuple[str, ...] | None:
+        """Return that there are none."""
+        return ()

@@ -1,18 +1,16 @@
 """Models that already lie on a local disk: plain paths and `file:` URIs."""
 
-import hashlib
 import os
 import re
-import string
 from pathlib import Path, PurePath
 from urllib.parse import unquote, urlsplit
 
 from model_files.base import ModelFiles, ModelRef
+from model_files.digests import checked_sha256, sha256_of
 from model_files.errors import DigestMismatchError, InvalidReferenceError, MissingFileError
 
 _LOCAL_HOSTS = frozenset({"", "localhost"})
 _DRIVE = re.compile(r"/[A-Za-z]:")
-_SHA256_DIGITS = 64
 
 
 class LocalFiles:
@@ -48,6 +46,19 @@ class LocalFiles:
             check_sha256(path, ref.sha256)
         return ModelFiles(path=path, uri=ref.uri)
 
+    def list_files(self, model_id: str) -> tuple[str, ...] | None:
+        """Return the paths of all files in the folder `model_id`.
+
+        Raises:
+            MissingFileError: there is no such folder.
+        """
+        folder = local_path(model_id)
+        if not folder.is_dir():
+            raise MissingFileError(f"no such folder: {folder}")
+        return tuple(
+            sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+        )
+
 
 def local_path(uri: str) -> Path:
     """Return the path that a plain path or a `file:` URI names."""
@@ -78,17 +89,15 @@ def check_sha256(path: Path, expected: str) -> None:
         MissingFileError: the file cannot be read.
         DigestMismatchError: they differ.
     """
-    if len(expected) != _SHA256_DIGITS or not set(expected) <= set(string.hexdigits):
-        raise InvalidReferenceError(f"sha256 must be {_SHA256_DIGITS} hexadecimal digits, got {expected!r}")
+    wanted = checked_sha256(expected)
     if path.is_dir():
         raise InvalidReferenceError(f"{path} is a folder: its sha256 cannot be checked")
     try:
-        with path.open("rb") as file:
-            actual = hashlib.file_digest(file, "sha256").hexdigest()
+        actual = sha256_of(path)
     except OSError as exc:
         raise MissingFileError(f"cannot read {path}: {_reason(exc)}") from exc
-    if actual != expected.lower():
-        raise DigestMismatchError(f"{path} has sha256 {actual}, expected {expected.lower()}")
+    if actual != wanted:
+        raise DigestMismatchError(f"{path} has sha256 {actual}, expected {wanted}")
 
 
 def _check_present(path: Path) -> None:

@@ -198,15 +198,32 @@ class Worker:
         """Give what is in flight its time, and answer what is left."""
         service.draining = True
         service.slots.flush()
+        self._leave_the_network(service)
         empty = asyncio.Event()
         self._in_flight.when_empty(empty.set)
         try:
             async with asyncio.timeout(service.config.limits.drain_timeout_ms / 1000):
                 await empty.wait()
         except TimeoutError:
-            if self._handshake is not None and not self._handshake.answered:
-                service.announce(self._handshake, service.shapes.body(MessageType.COMMAND, SHUTTING_DOWN))
+            self._refuse_late(service)
             service.shut_down(list(self._in_flight.requests))
+
+    def _leave_the_network(self, service: Service) -> None:
+        """Answer what waits for files to come from elsewhere: that may take longer than the end has."""
+        slots = service.slots
+        fetching = [index for index in range(len(slots)) if slots.waits_for_network(index)]
+        if not fetching:
+            return
+        self._refuse_late(service)
+        for request in list(self._in_flight.requests):
+            if request.slot in fetching and request.work is None:
+                service.fail(request, SHUTTING_DOWN)
+        slots.abandon_downloads()
+
+    def _refuse_late(self, service: Service) -> None:
+        """Answer a handshake whose models are still loading."""
+        if self._handshake is not None and not self._handshake.answered:
+            service.announce(self._handshake, service.shapes.body(MessageType.COMMAND, SHUTTING_DOWN))
 
     async def _flush(self) -> None:
         """Wait until the host has read its answers, but not for ever."""

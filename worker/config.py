@@ -9,7 +9,8 @@ from typing import Any
 
 from worker.config_keys import key_info
 from worker.config_model import ModelConfig
-from worker.config_readers import ConfigError, Reader
+from worker.config_provider import SECTIONS, ProviderConfig
+from worker.config_readers import ConfigError, ObjectOf, Reader
 from worker.config_structs import MEBI, BatchMode, Limits, MetricsConfig, Overload, WorkerConfig
 from worker.config_verify import VerifyConfig
 
@@ -19,9 +20,11 @@ __all__ = [
     "MetricsConfig",
     "ModelConfig",
     "Overload",
+    "ProviderConfig",
     "VerifyConfig",
     "WorkerConfig",
     "parse_model",
+    "parse_provider",
     "parse_worker",
 ]
 
@@ -43,12 +46,30 @@ def parse_worker(raw: Mapping[str, Any], protocol: int) -> tuple[WorkerConfig, l
     limits, unknown_limits = _read_fields(Limits, values.get("limits", {}), "limits.")
     limits.setdefault("frame_cache_bytes", _memory_allowed() // 4)
     metrics, unknown_metrics = _read_fields(MetricsConfig, values.get("metrics", {}), "metrics.")
-    parts = {"limits": Limits(**limits), "metrics": MetricsConfig(**metrics), "protocol": protocol}
-    return WorkerConfig(**{**values, **parts}), [
+    provider, unknown_provider = parse_provider(values.get("provider", {}), "provider")
+    parts = {"limits": Limits(**limits), "metrics": MetricsConfig(**metrics), "provider": provider}
+    return WorkerConfig(**{**values, **parts, "protocol": protocol}), [
         *unknown.values(),
         *unknown_limits.values(),
         *unknown_metrics.values(),
+        *unknown_provider,
     ]
+
+
+def parse_provider(raw: Any, path: str) -> tuple[ProviderConfig, list[str]]:
+    """Read where models come from; returns it and a warning for each key that nobody reads.
+
+    Args:
+        raw: as it came.
+        path: how messages name it: "provider".
+
+    Raises:
+        ConfigError: it is no object, or a value cannot be read.
+    """
+    if not isinstance(raw, Mapping):
+        raise ConfigError(f"{path}: expected an object, got {_shown(raw)}")
+    provider, unknown = _read_section(ProviderConfig, raw, path)
+    return provider, unknown
 
 
 def parse_model(raw: Any, path: str) -> tuple[ModelConfig, dict[str, str]]:
@@ -89,11 +110,26 @@ def _read_fields(kind: type[Any], raw: Mapping[str, Any], path: str) -> tuple[di
     return values, {key: _unknown(path + key, key, entries) for key in raw if key not in entries}
 
 
+def _read_section(kind: type[Any], raw: Mapping[str, Any], path: str) -> tuple[Any, list[str]]:
+    """Read a struct whose keys may hold further ones."""
+    values, unknown = _read_fields(kind, raw, f"{path}.")
+    warnings = list(unknown.values())
+    for entry in dataclasses.fields(kind):
+        reader = key_info(entry).reader if entry.metadata else None
+        if isinstance(reader, ObjectOf) and entry.name in values:
+            inner = f"{path}.{entry.metadata['key']}"
+            section = SECTIONS[reader.definition]
+            values[entry.name], more = _read_section(section, values[entry.name], inner)
+            warnings += more
+    return kind(**values), warnings
+
+
 def _read_value(reader: Reader, value: Any, path: str) -> Any:
     try:
         return reader(value)
     except ValueError as error:
-        raise ConfigError(f"{path}: expected {error}, got {_shown(value)}") from None
+        got = type(value).__name__ if getattr(reader, "is_secret", False) else _shown(value)
+        raise ConfigError(f"{path}: expected {error}, got {got}") from None
 
 
 def _means_default(value: Any) -> bool:

@@ -46,4 +46,5 @@ def key(
 ) -> Any:
     """Declare a configuration key; see `KeyInfo`."""
     info = KeyInfo(name, reader, text, change, unit, absent, required)
-    return field(default=default, metadata={"key": name, "info": info})
+    shows = not getattr(reader, "is_secret", False)
+    return field(default=default, repr=shows, metadata={"key": name, "info": info})

@@ -32,9 +32,9 @@ class ModelConfig:
         "path",
         "",
         read.Text(),
-        "The model: a path, relative ones from the worker's working directory, or a `file:` URI."
-        " `fake:NAME?key=value` is a double for tests and benches. The schemes `hf`, `modelcache`, `http`,"
-        " `https` and `s3` are known and not served yet.",
+        "The model: a path, relative ones from the worker's working directory, or a URI: `file:`, `hf:`,"
+        " `modelcache:`, `http:`, `https:` or `s3:`, fetched once and kept as `provider` says."
+        " `fake:NAME?key=value` is a double for tests and benches.",
         "Several slots may name the same file; each loads it by itself.",
         required=True,
     )

@@ -14,6 +14,15 @@ from typing import Any
 
 from worker.config import Limits, MetricsConfig, ModelConfig, VerifyConfig, WorkerConfig
 from worker.config_keys import KeyInfo, key_info
+from worker.config_provider import (
+    SECTIONS,
+    HttpConfig,
+    HubConfig,
+    ModelCacheConfig,
+    ProviderConfig,
+    S3Config,
+    TlsConfig,
+)
 from worker.config_readers import Schema, Text
 from worker.config_structs import MEBI
 
@@ -57,14 +66,26 @@ _STRUCTS: tuple[tuple[type[Any], str, str, str], ...] = (
         "The object `metrics`. What is measured, and the command that asks for it, are in"
         " [metrics.md](metrics.md).",
     ),
+    (
+        ProviderConfig,
+        "The provider",
+        "provider.",
+        "The object `provider`. References, the cache and the commands for it are in"
+        " [model-files.md](model-files.md).",
+    ),
+    (ModelCacheConfig, "The model cache", "provider.modelcache.", "The object `modelcache` of `provider`."),
+    (TlsConfig, "TLS to the model cache", "provider.modelcache.tls.", "The object `tls` of `modelcache`."),
+    (HttpConfig, "HTTP servers", "provider.http.", "The object `http` of `provider`."),
+    (S3Config, "S3", "provider.s3.", "The object `s3` of `provider`."),
+    (HubConfig, "The hub", "provider.hf.", "The object `hf` of `provider`."),
 )
 """Each struct with its heading, the path of its keys and what stands below the heading."""
 
 _INTRODUCTION = """\
 # Configuration
 
-<!-- Made by `python -m worker.config_schema` from config_structs.py, config_model.py and
-config_verify.py in worker/. -->
+<!-- Made by `python -m worker.config_schema` from config_structs.py, config_model.py,
+config_verify.py and config_provider.py in worker/. -->
 
 Every key of the configuration. The same as JSON Schema, for editors and validators, is in
 [configuration.schema.json](configuration.schema.json), and `python -m worker schema` prints it. How the
@@ -99,6 +120,10 @@ def json_schema() -> dict[str, Any]:
             "verify": {"description": "What a model has to find.", **_object(VerifyConfig)},
             "limits": {"description": "What the worker takes on at once.", **_object(Limits)},
             "metrics": {"description": "Where metrics are served.", **_object(MetricsConfig)},
+            **{
+                name: {"description": f"The object {name}.", **_object(struct)}
+                for name, struct in SECTIONS.items()
+            },
             "default": {"description": "Means the default.", "enum": NOTHING},
         },
     }

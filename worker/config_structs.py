@@ -12,6 +12,7 @@ from typing import Any
 from worker import config_readers as read
 from worker.config_keys import key
 from worker.config_model import RUNTIME_WORDS
+from worker.config_provider import ProviderConfig
 
 MEBI = 1 << 20
 
@@ -213,6 +214,14 @@ class WorkerConfig:
         "Where metrics are served beside the command `metrics`.",
         "Name a port to have them scraped.",
         absent="the command alone",
+    )
+    provider: ProviderConfig = key(
+        "provider",
+        ProviderConfig(),
+        read.ObjectOf("provider"),
+        "Where models come from that are no files here, and the cache of those that have been fetched.",
+        "Name what is other than the defaults; references with a scheme work without it.",
+        absent="every key at its own default",
     )
     parent_pid: int | None = key(
         "parentPid",

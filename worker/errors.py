@@ -4,7 +4,7 @@ import logging
 from dataclasses import dataclass
 
 from frame_cache.errors import FrameTooLargeError, RegionError, RegionUnreachableError
-from model_files.errors import ModelFileError, UnsupportedSchemeError
+from model_files.errors import ModelFileError, TransferCancelledError, UnsupportedSchemeError
 from postprocessors.base import PostprocessorError, UnknownClassError
 from preprocess.errors import DecodeError, PictureTooLargeError, PreprocessError
 from protocol import errors as wire
@@ -75,6 +75,7 @@ _CODES: tuple[tuple[type[Exception], ErrorCode], ...] = (
 _LOAD_CODES: tuple[tuple[type[Exception], ErrorCode], ...] = (
     (ConfigError, ErrorCode.BAD_REQUEST),
     (UnsupportedSchemeError, ErrorCode.UNSUPPORTED),
+    (TransferCancelledError, ErrorCode.CANCELLED),
     (ModelFileError, ErrorCode.PROVIDER_FAILED),
     (UnknownRuntimeError, ErrorCode.UNSUPPORTED),
     (RuntimeUnavailableError, ErrorCode.UNSUPPORTED),

@@ -7,7 +7,8 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from model_files import resolve
+from model_files import ModelFiles, Providers
+from model_files.names import file_name
 from postprocessors import bind
 from postprocessors.base import PostprocessorSettings
 from preprocess.options import ChannelOrder, DecodeOptions, PrepareOptions
@@ -19,6 +20,7 @@ from runtimes.options import RuntimeOptions
 from runtimes.spec import DYNAMIC, Layout, ModelDescription, TensorKind, TensorSpec
 from worker.batching import batch_limit
 from worker.config import BatchMode, ModelConfig, WorkerConfig
+from worker.fetching import Fetching
 from worker.model_memory import MemoryMeter, MeteredModel, ModelTooLargeError, mebibytes
 from worker.pipeline import ModelPipeline, ModelPlan, Stages
 from worker.proof import run_golden, run_verify, warm_up
@@ -50,6 +52,7 @@ class ModelLoader:
         self._lanes = lanes
         self._stages = stages
         self._meter = MemoryMeter()
+        self._providers = Providers(config.provider.settings)
 
     @property
     def memory_budget(self) -> int | None:
@@ -63,15 +66,18 @@ class ModelLoader:
             ModelLoadError: it is to be told by the kind of file, and that does not tell.
         """
         name = config.runtime or self._config.runtime
-        return runtime_for(config.path) if name == "auto" else name
+        return runtime_for(file_name(config.path)) if name == "auto" else name
 
-    def load(self, config: ModelConfig, runtime: str, replaces: bool) -> LoadedModel:
+    def load(
+        self, config: ModelConfig, runtime: str, replaces: bool, fetching: Fetching | None = None
+    ) -> LoadedModel:
         """Load and warm up one model, and let it prove itself.
 
         Args:
             config: the model's.
             runtime: the name of its runtime.
             replaces: whether another model serves, which is worth a proof more than the warm-up.
+            fetching: follows what is fetched, and may end it.
 
         Raises:
             ModelFileError, RuntimeAdapterError, PostprocessorError: it cannot be had, read, run or
@@ -84,12 +90,14 @@ class ModelLoader:
         preload.start()
         # Before the file: a runtime that cannot run here says more than a path that is not there.
         adapter = get_runtime(runtime)
+        # Before memory is measured: other loads may have to wait for that, and not for the network.
+        files = self._files(config, fetching)
         bounded = self.memory_budget is not None or config.max_memory_bytes is not None
         if bounded:
             preload.join()  # libraries stay when the model goes: they are not the model's
         measurement = self._meter.begin(alone=bounded)
         try:
-            pipeline, warnings = self._build(config, adapter)
+            pipeline, warnings = self._build(config, adapter, files)
             try:
                 loaded = time.perf_counter()
                 warm_up(pipeline)
@@ -104,7 +112,19 @@ class ModelLoader:
         load_ms, warmup_ms = (loaded - began) * 1000, (warm - loaded) * 1000
         return LoadedModel(config, pipeline, load_ms, warmup_ms, memory, warnings)
 
-    def _build(self, config: ModelConfig, adapter: Runtime) -> tuple[ModelPipeline, tuple[str, ...]]:
+    def _files(self, config: ModelConfig, fetching: Fetching | None) -> ModelFiles:
+        """Return the model's files, fetched where they are not here."""
+        if fetching is None or not self._providers.is_remote(config.path):
+            return self._providers.resolve(config.ref)
+        fetching.begin()
+        try:
+            return self._providers.resolve(config.ref, fetching)
+        finally:
+            fetching.end()
+
+    def _build(
+        self, config: ModelConfig, adapter: Runtime, files: ModelFiles
+    ) -> tuple[ModelPipeline, tuple[str, ...]]:
         options = RuntimeOptions(
             device=config.device,
             lanes=self._lanes,
@@ -116,7 +136,11 @@ class ModelLoader:
             cache_dir=config.cache_dir,
             half=config.half,
         )
-        compiled = MeteredModel(adapter.compile(resolve(config.ref), options), self._meter)
+        try:
+            compiled = MeteredModel(adapter.compile(files, options), files, self._meter)
+        except Exception:
+            files.release()
+            raise
         try:
             plan, warnings = self._plan(config, compiled)
             return ModelPipeline(plan, self._stages), warnings

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from model_files.base import ModelFiles
 from runtimes.base import CompiledModel, Lane
 from runtimes.errors import RuntimeAdapterError
 from runtimes.spec import DeviceReport, ModelMetadata, TensorSpec
@@ -102,10 +103,11 @@ class MemoryMeter:
 
 
 class MeteredModel:
-    """A compiled model whose memory goes back to the system when it is closed."""
+    """A compiled model whose memory goes back to the system when it is closed, and its files to the cache."""
 
-    def __init__(self, model: CompiledModel, meter: MemoryMeter) -> None:
+    def __init__(self, model: CompiledModel, files: ModelFiles, meter: MemoryMeter) -> None:
         self._model = model
+        self._files = files
         self._meter = meter
 
     @property
@@ -133,9 +135,11 @@ class MeteredModel:
 
     def close(self) -> None:
         """Close the model on a thread of its own: that takes milliseconds, and the loop may be asking."""
-        threading.Thread(
-            target=self._meter.give_back, args=(self._model.close,), name="close", daemon=True
-        ).start()
+        threading.Thread(target=self._meter.give_back, args=(self._close,), name="close", daemon=True).start()
+
+    def _close(self) -> None:
+        self._model.close()
+        self._files.release()
 
 
 def mebibytes(count: int) -> str:

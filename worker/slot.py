@@ -8,6 +8,7 @@ from typing import Any
 from frame_cache.base import PreparedKey
 from worker.batching import Accumulator
 from worker.errors import Failure
+from worker.fetching import Fetching
 from worker.loading import LoadedModel
 from worker.requests import ItemOptions
 
@@ -93,6 +94,8 @@ class Load:
     runtime: str | None = None
     load_ms: float = 0.0
     started: bool = False
+    fetching: Fetching | None = None
+    """What it fetches, once it has started."""
 
 
 @dataclass(slots=True, eq=False)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from model_files.names import shown
 from runtimes.spec import TensorSpec
 from worker.loading import LoadedModel
 
@@ -15,11 +16,18 @@ def slot_fields(
     Args:
         index: of the slot.
         loaded: what serves.
-        path: the model's, also of one that failed.
+        path: the model's, also of one that failed; what may be secret in it is not told.
         runtime: what it was tried with.
         error: why it failed.
     """
-    head = {"index": index, "path": path, "loaded": loaded is not None, "error": error, "runtime": runtime}
+    shown_path = shown(path) if path is not None else None
+    head = {
+        "index": index,
+        "path": shown_path,
+        "loaded": loaded is not None,
+        "error": error,
+        "runtime": runtime,
+    }
     return head | (_loaded_fields(loaded) if loaded else {"postprocessor": None})
 
 

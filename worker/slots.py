@@ -14,7 +14,8 @@ from functools import partial
 from typing import Any
 
 from worker.config import parse_model
-from worker.errors import load_failure_of
+from worker.errors import SHUTTING_DOWN, Failure, load_failure_of
+from worker.fetching import Fetching
 from worker.loading import LoadedModel, ModelLoader
 from worker.residency import Residency
 from worker.slot import Load, Origin, ServingModel, Slot
@@ -46,6 +47,7 @@ class SlotTable:
         self._serve = serve
         self._loop = loop
         self._slots: list[Slot] = []
+        self._ends = False
         self._residency = Residency(self._slots, loader.memory_budget, loop)
 
     def __len__(self) -> int:
@@ -120,6 +122,18 @@ class SlotTable:
             if slot.serving is not None:
                 slot.serving.accumulator.flush()
 
+    def waits_for_network(self, index: int) -> bool:
+        """Whether a load of an index is fetching files at this moment."""
+        slot = self._slot(index)
+        return slot is not None and any(map(_is_fetching, slot.loads))
+
+    def abandon_downloads(self) -> None:
+        """Give up every load that waits for the network: the worker ends, and must not wait for it."""
+        self._ends = True
+        for load in [load for slot in self._slots for load in slot.loads if _is_fetching(load)]:
+            load.failure = SHUTTING_DOWN
+            self._finish(load, None)
+
     def fields(self, index: int) -> dict[str, Any]:
         """Return the wire object of a slot, for the ready answer, `load` and `status`."""
         slot = self._slots[index]
@@ -127,7 +141,13 @@ class SlotTable:
         stuck = loaded.pipeline.lanes.stuck_for(time.perf_counter()) if loaded else 0.0
         state, reason = self._state(slot, stuck)
         fields = slot_fields(index, loaded, slot.path, slot.runtime, slot.error)
-        return fields | {"state": state} | ({"reason": reason} if reason else {})
+        download = next(filter(None, (load.fetching.fields() for load in slot.loads if load.fetching)), None)
+        return (
+            fields
+            | {"state": state}
+            | ({"reason": reason} if reason else {})
+            | ({"download": download} if download else {})
+        )
 
     def _state(self, slot: Slot, stuck_s: float) -> tuple[str, str | None]:
         if stuck_s > STUCK_AFTER_S:
@@ -158,6 +178,8 @@ class SlotTable:
             epochs.add(load.epoch)
 
     def _start(self, load: Load) -> None:
+        slot = self._slots[load.index]
+        load.fetching = Fetching(load.index, lambda: self._is_wanted(slot, load))
         # A thread of its own: a load that hangs keeps no other slot from loading.
         threading.Thread(target=self._run, args=(load,), name=f"load-{load.index}", daemon=True).start()
 
@@ -165,22 +187,36 @@ class SlotTable:
         """Load, on the load's own thread."""
         began = time.perf_counter()
         loaded: LoadedModel | None = None
+        failure: Failure | None = None
         origin = load.origin
         try:
             config, unknown = parse_model(origin.config, origin.path)
             load.warnings = list(unknown.values())
             load.runtime = self._loader.runtime_of(config)
-            loaded = self._loader.load(config, load.runtime, load.proves)
+            loaded = self._loader.load(config, load.runtime, load.proves, load.fetching)
             load.warnings = _warnings(origin.path, loaded, unknown)
         except Exception as error:  # noqa: BLE001 - a surprise must not leave the slot loading for ever
-            load.failure = load_failure_of(error)
-        load.load_ms = (time.perf_counter() - began) * 1000
-        self._loop.call_soon_threadsafe(self._finish, load, loaded)
+            failure = load_failure_of(error)
+        load_ms = (time.perf_counter() - began) * 1000
+        self._loop.call_soon_threadsafe(self._end, load, loaded, failure, load_ms)
+
+    def _end(self, load: Load, loaded: LoadedModel | None, failure: Failure | None, load_ms: float) -> None:
+        """Take what a load's thread has brought."""
+        if load in self._slots[load.index].loads:
+            load.failure, load.load_ms = failure, load_ms
+            self._finish(load, loaded)
+        elif loaded is not None:  # given up meanwhile
+            loaded.pipeline.lanes.close()
+
+    def _is_wanted(self, slot: Slot, load: Load) -> bool:
+        """Whether a load is to go on; asked from its own thread."""
+        return not self._ends and (load.epoch == slot.epoch or bool(load.waiting))
 
     def _finish(self, load: Load, loaded: LoadedModel | None) -> None:
         slot = self._slots[load.index]
         place = slot.loads.index(load)
         del slot.loads[place]
+        load.fetching = None
         slot.warnings = load.warnings
         for warning in () if load.is_reload else load.warnings:
             log.warning("%s", warning)
@@ -207,7 +243,8 @@ class SlotTable:
 
     def _go_on(self, slot: Slot, load: Load, place: int) -> None:
         """Let what waits for a load go on: with its model, else with the one that was to be replaced."""
-        for done in load.when_done:
+        when_done, load.when_done = load.when_done, []  # they hold the load: no cycle keeps its model
+        for done in when_done:
             done()
         waiting, load.waiting = load.waiting, []  # no cycle keeps what waited until a collection
         model = load.model
@@ -218,6 +255,10 @@ class SlotTable:
                 return
         for proceed in waiting:
             proceed(model)
+
+
+def _is_fetching(load: Load) -> bool:
+    return load.fetching is not None and load.fetching.is_under_way
 
 
 def _warnings(path: str, loaded: LoadedModel, unknown: Mapping[str, str]) -> list[str]:

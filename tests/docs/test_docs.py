@@ -35,7 +35,7 @@ DOCUMENTS = sorted(
 
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
-FILE_NAME = re.compile(r"[\w.-]+\.(?:py|md|json)")
+FILE_NAME = re.compile(r"[\w.-]+\.(?:py|md|json|proto)")
 DEADLINE_S = 60
 VECTORS = ("requests", "responses")
 
@@ -91,7 +91,7 @@ def test_every_file_of_the_tree_is_there():
 
 
 @pytest.mark.parametrize(
-    "room", ["protocol", "runtimes", "preprocess", "postprocessors", "frame_cache", "worker"]
+    "room", ["protocol", "model_files", "runtimes", "preprocess", "postprocessors", "frame_cache", "worker"]
 )
 def test_every_file_of_a_room_is_in_the_tree(room):
     named = {ROOT / folder / name for folder, name in tree()}

@@ -120,7 +120,7 @@ def test_auto_and_a_name_that_does_not_tell(host, tmp_path):
     refused(host, tmp_path / "model.weights", "model_not_loaded", "suffix", runtime="auto")
 
 
-@pytest.mark.parametrize("uri", ["hf://owner/name/m.onnx", "s3://bucket/m.onnx", "nonsense://x"])
+@pytest.mark.parametrize("uri", ["gopher://owner/name/m.onnx", "nonsense://x"])
 def test_a_scheme_without_a_provider(host, uri):
     refused(host, uri, "unsupported", uri.partition(":")[0])
 

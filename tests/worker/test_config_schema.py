@@ -21,13 +21,14 @@ from worker.config import (
     parse_model,
     parse_worker,
 )
+from worker.config_provider import SECTIONS, ProviderConfig, TlsConfig
 from worker.config_readers import ConfigError
 from worker.config_schema import NOTHING, files, json_schema, keys_of, reference_markdown
 
 ROOT = Path(__file__).resolve().parents[2]
 RENEW = "not current: run `python -m worker.config_schema`"
 
-STRUCTS = (WorkerConfig, ModelConfig, Limits, MetricsConfig, VerifyConfig)
+STRUCTS = (WorkerConfig, ModelConfig, Limits, MetricsConfig, VerifyConfig, *SECTIONS.values())
 REQUIRED = [(ModelConfig, "path"), (VerifyConfig, "image")]
 KEYS = [(struct, info.name) for struct in STRUCTS for info, _ in keys_of(struct)]
 VALIDATOR = Draft202012Validator(json_schema())
@@ -49,6 +50,13 @@ def whole_config(struct: type, key: str, value: object) -> dict:
         return {"limits": {key: value}}
     if struct is MetricsConfig:
         return {"metrics": {key: value}}
+    if struct is ProviderConfig:
+        return {"provider": {key: value}}
+    if struct is TlsConfig:
+        return {"provider": {"modelcache": {"tls": {key: value}}}}
+    if struct in SECTIONS.values():
+        name = next(name for name, section in SECTIONS.items() if section is struct)
+        return {"provider": {name: {key: value}}}
     if struct is VerifyConfig:
         return {"models": [{"path": "m.onnx", "verify": {"image": "p.jpg", key: value}}]}
     return {"models": [{"path": "m.onnx", key: value}]}
@@ -178,6 +186,7 @@ def test_every_default_is_taken_and_every_key_is_told():
         Limits: schema["$defs"]["limits"]["properties"],
         MetricsConfig: schema["$defs"]["metrics"]["properties"],
         VerifyConfig: schema["$defs"]["verify"]["properties"],
+        **{struct: schema["$defs"][name]["properties"] for name, struct in SECTIONS.items()},
     }
     for struct, key in KEYS:
         told = properties[struct][key]

@@ -62,7 +62,19 @@ def described(parser: argparse.ArgumentParser) -> list[CommandWords]:
 
 
 def _command(name: str, text: str, parser: argparse.ArgumentParser) -> CommandWords:
-    return CommandWords(name, _plain(text), tuple(map(_option, _options(parser))))
+    options = [*map(_option, _options(parser)), *_nested(parser)]
+    by_flags = {option.flags or index: option for index, option in enumerate(options)}
+    return CommandWords(name, _plain(text), tuple(by_flags.values()))
+
+
+def _nested(parser: argparse.ArgumentParser) -> list[Option]:
+    """Return the actions of a command that has some, and the options of all of them."""
+    found = []
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            found.append(Option((), "", True, tuple(action.choices)))
+            found += [_option(own) for sub in action.choices.values() for own in _options(sub)]
+    return found
 
 
 def _options(parser: argparse.ArgumentParser) -> list[argparse.Action]:

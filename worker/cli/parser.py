@@ -52,6 +52,7 @@ COMMANDS: dict[str, Command] = {
     "doctor": Command("worker.cli.doctor", "what works on this machine, what is missing, what to do"),
     "tune": Command("worker.cli.tune", "the settings with which a model is quickest on this machine"),
     "verify": Command("worker.cli.verify", "what a model is, and whether every runtime here agrees on it"),
+    "models": Command("worker.cli.models", "the cache of fetched models: list, fetch, rm, verify"),
     "schema": Command("worker.cli.schema", "print the JSON Schema of the handshake's configuration"),
     "completion": Command("worker.cli.completion", "print a script that lets your shell complete commands"),
 }

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from urllib.parse import unquote, urlsplit
 
+from model_files.names import file_name
+from model_files.progress import size_text
 from runtimes import EXTRAS, RUNTIMES, get_runtime, runtime_for
 from runtimes.errors import ModelLoadError, RuntimeUnavailableError, UnknownRuntimeError
 from worker.cli.doctor_devices import usable_devices
@@ -75,7 +77,7 @@ def kind_of(model: str, chosen: Sequence[str], *, strict: bool) -> FileKind:
     Raises:
         CommandFailed: neither the name nor anybody tells which runtime it is for.
     """
-    kind = KINDS.get(PurePath(model).suffix.lower())
+    kind = KINDS.get(PurePath(file_name(model)).suffix.lower())
     if kind is None or model.startswith("fake:"):
         kind = FileKind("model", tuple(chosen) or (_by_name(model),))
     # Of runtimes that are not built in, only who asked for them knows what they read.
@@ -83,7 +85,7 @@ def kind_of(model: str, chosen: Sequence[str], *, strict: bool) -> FileKind:
     return FileKind(kind.text, tuple(dict.fromkeys(wanted or (chosen if strict else ()))) or kind.runtimes)
 
 
-def size_text(model: str) -> str:
+def model_size_text(model: str) -> str:
     """Return the size of a model's files, weights beside it included; "" where it is no local one."""
     path = Path(unquote(urlsplit(model).path)) if model.startswith("file:") else Path(model)
     weights = [path.with_suffix(".bin")] if path.suffix.lower() == ".xml" else []
@@ -92,9 +94,7 @@ def size_text(model: str) -> str:
         size = sum(file.stat().st_size for file in files if file.is_file())
     except OSError:
         return ""
-    if not size:
-        return ""
-    return f"{size / 1e6:.1f} MB" if size >= 100_000 else f"{size} bytes"
+    return size_text(size) if size else ""
 
 
 def unavailable(runtime: str) -> Refusal | None:
@@ -129,7 +129,7 @@ class WayFinder:
 
 def _by_name(model: str) -> str:
     try:
-        return runtime_for(model)
+        return runtime_for(file_name(model))
     except ModelLoadError as error:
         then = "name the runtime with --runtime, or give the file its usual suffix"
         raise CommandFailed(f"the model {model} cannot be loaded", str(error), then) from error

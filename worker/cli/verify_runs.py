@@ -14,7 +14,7 @@ from worker.cli.failures import CommandFailed
 from worker.cli.hosting import hosted
 from worker.cli.terminal import program
 from worker.cli.verify_describe import SPECIFICATIONS, NotDescribedError, describe
-from worker.cli.verify_kinds import FileKind, Refusal, Way, WayFinder, size_text, unavailable
+from worker.cli.verify_kinds import FileKind, Refusal, Way, WayFinder, model_size_text, unavailable
 from worker.client import Answer, WorkerClient, WorkerError
 
 _POSTPROCESSORS = ("", "ssd", "raw")
@@ -80,7 +80,7 @@ class Examined:
 
     @property
     def size(self) -> str:
-        return size_text(self.model)
+        return model_size_text(self.model)
 
     @property
     def slot(self) -> Answer:

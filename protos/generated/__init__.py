@@ -1,0 +1,1 @@
+"""Made by `python -m tools.protos`; not to be edited."""
