@@ -30,8 +30,8 @@ import grpc
 from bench.intervals import Interval, median_interval
 from bench.link import Link, SubjectEndedError, command_packet
 from bench.machine import this_machine, today, versions
-from bench.measure import alternate
 from bench.procfs import cpu_seconds, peak_megabytes, resident_megabytes
+from bench.rounds import alternate
 from protos.generated.model_management_pb2 import ModelFileChunk, ModelFileRequest
 
 RUST = Path(__file__).resolve().parent.parent / "hosts" / "rust"
