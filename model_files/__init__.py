@@ -6,7 +6,6 @@ cost every start 20 ms.
 
 import threading
 from importlib import import_module
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -156,6 +155,8 @@ def provider_for(uri: str) -> ModelFileProvider:
 
 
 def _registered(scheme: str) -> str | None:
+    from importlib.metadata import entry_points  # noqa: PLC0415 - 20 ms that a start without third parties need not wait for
+
     return next((entry.value for entry in entry_points(group=ENTRY_POINT_GROUP, name=scheme)), None)
 
 

@@ -6,8 +6,7 @@ register theirs as entry points of the group `inferpipe.postprocessors`, in the 
 """
 
 from importlib import import_module
-from importlib.metadata import EntryPoint, entry_points
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from postprocessors.base import (
     BoundPostprocessor,
@@ -18,6 +17,9 @@ from postprocessors.base import (
 from runtimes.spec import ModelDescription
 
 ENTRY_POINT_GROUP = "inferpipe.postprocessors"
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 POSTPROCESSORS: dict[str, str] = {
     "yolo": "postprocessors.yolo:bind_yolo",
@@ -54,8 +56,10 @@ def _factory(name: str) -> PostprocessorFactory:
         raise PostprocessorError(f'postprocessor "{name}" cannot be imported: {error}') from error
 
 
-def _third_party(name: str) -> EntryPoint:
+def _third_party(name: str) -> "EntryPoint":
     """Find an entry point; looked for only then, because the search reads every distribution."""
+    from importlib.metadata import entry_points  # noqa: PLC0415 - 20 ms that a start without third parties need not wait for
+
     found = entry_points(group=ENTRY_POINT_GROUP)
     if name in found.names:
         return found[name]

@@ -39,7 +39,7 @@ def test_other_distributions_register_theirs(monkeypatch, describe):
             EntryPoint("gone", "postprocessors.nowhere:bind", postprocessors.ENTRY_POINT_GROUP),
         ]
     )
-    monkeypatch.setattr(postprocessors, "entry_points", lambda group: offered.select(group=group))
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda group: offered.select(group=group))
     assert bind("theirs", describe((1, 10))).name == "raw"
     assert bind("raw", describe((1, 10))).name == "raw", "built-ins cannot be replaced"
     with pytest.raises(PostprocessorError, match='"gone" cannot be imported'):
