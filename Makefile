@@ -91,8 +91,9 @@ model:  ## train the default model anew (tools/README.md)
 
 test-torch:  ## what needs PyTorch, in the environment that `make model` makes: with CUDA packages it takes 5 GB
 	test -x .venv-train/bin/python || $(PYTHON) -m venv .venv-train
-	.venv-train/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[train]' pytest pytest-timeout
+	.venv-train/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[train,transformers,grpc,http,hub]' hypothesis pytest pytest-timeout
 	.venv-train/bin/python -m pytest tests/contract tests/runtimes/test_torch*.py tests/e2e/test_hot_swap_runtimes.py -k torch
+	.venv-train/bin/python -m pytest tests/model_files/test_interception_models.py
 
 clean:
 	rm -rf $(VENV) .venv-train build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage demo-output target
