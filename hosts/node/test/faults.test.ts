@@ -134,12 +134,21 @@ test("a program that is not there, and one that is another", async () => {
   const missing = await refusalOf(Worker.spawn({ command: ["/nowhere/at/all"] }));
   assert.equal(missing.code, "handshake_refused");
   assert.equal(missing.reason, "not_started");
+  assert.match(missing.message, /\/nowhere\/at\/all ENOENT; is the program/);
   const nothing = await refusalOf(Worker.spawn({ command: [] }));
   assert.equal(nothing.code, "handshake_refused");
   const folder = await refusalOf(Worker.spawn({ ...fakes(), cwd: "/nowhere" }));
   assert.equal(folder.code, "handshake_refused");
   const other = await refusalOf(Worker.spawn(double("garbageStart")));
   assert.equal(other.code, "protocol_violation");
+});
+
+test("a Python without the worker is told with the next step", async () => {
+  const { command } = fakes();
+  const error = await refusalOf(
+    Worker.spawn({ command: [command[0] ?? "", "-I", "-S", "-m", "worker"], cwd: "/" }),
+  );
+  assert.match(error.message, /No module named worker; install inferpipe there/);
 });
 
 test("a start may be cancelled", async () => {

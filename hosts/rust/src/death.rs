@@ -89,9 +89,11 @@ impl fmt::Display for Death {
         if let Some(signal) = self.signal {
             write!(to, ", signal {signal}")?;
         }
-        match self.stderr_tail.last() {
-            Some(line) => write!(to, "; its last words: {line}"),
-            None => Ok(()),
+        let Some(line) = self.stderr_tail.last() else { return Ok(()) };
+        write!(to, "; its last words: {line}")?;
+        if line.contains("No module named worker") {
+            to.write_str("; install inferpipe there, or name a Python that has it with `Config::command`")?;
         }
+        Ok(())
     }
 }

@@ -114,6 +114,14 @@ async fn a_program_that_cannot_be_started_or_ends_is_told() {
 }
 
 #[tokio::test]
+async fn a_python_without_the_worker_is_told_with_the_next_step() {
+    let Some(python) = common::python() else { return };
+    let words = [python.into_os_string()].into_iter().chain(["-I", "-S", "-m", "worker"].map(Into::into));
+    let error = Worker::spawn(inferpipe::Config::default().command(words).cwd("/")).await.unwrap_err();
+    assert!(error.to_string().contains("No module named worker; install inferpipe there"), "{error}");
+}
+
+#[tokio::test]
 async fn a_start_without_a_sign_of_life_times_out() {
     let Some(config) = common::double("faulty_worker.py", &["stopped"]) else { return };
     let started = Instant::now();

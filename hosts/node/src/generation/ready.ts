@@ -55,7 +55,7 @@ export function budgetOf(limits: WorkerLimits, requests = Infinity, payloadBytes
 
 /** The error for everything that a worker leaves undone. */
 export function deathError(death: Death, code: ErrorCode = "worker_died", cause?: unknown): WorkerError {
-  return new WorkerError(code, describe(death), { death, cause });
+  return new WorkerError(code, describe(death, cause), { death, cause });
 }
 
 const REASONS: Readonly<Record<Death["reason"], string>> = {
@@ -70,8 +70,16 @@ const REASONS: Readonly<Record<Death["reason"], string>> = {
   closed: "the worker was closed",
 };
 
-function describe({ reason, exitCode, signal, stderrTail }: Death): string {
+/** What to do next, by what the end was told with. */
+const NEXT_STEPS: readonly (readonly [RegExp, string])[] = [
+  [/No module named '?worker\b/, "install inferpipe there, or name a Python that has it in `command`"],
+  [/\bENOENT\b/, "is the program that `command` names there, and the folder `cwd`?"],
+];
+
+function describe({ reason, exitCode, signal, stderrTail }: Death, cause: unknown): string {
   const how = signal !== null ? ` (${signal})` : exitCode !== null ? ` (status ${exitCode})` : "";
-  const last = stderrTail.at(-1);
-  return `${REASONS[reason]}${how}${last === undefined ? "" : `: ${last}`}`;
+  const told = stderrTail.at(-1) ?? (cause instanceof Error ? cause.message : undefined);
+  if (told === undefined) return `${REASONS[reason]}${how}`;
+  const next = NEXT_STEPS.find(([words]) => words.test(told))?.[1];
+  return `${REASONS[reason]}${how}: ${told}${next === undefined ? "" : `; ${next}`}`;
 }
