@@ -1,6 +1,9 @@
 """What is used of coremltools and Pillow to run a model, imported when the first one is loaded."""
 
+import contextlib
+import os
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -10,6 +13,23 @@ from numpy.typing import NDArray
 from runtimes.errors import ModelLoadError, RuntimeUnavailableError
 
 Features = dict[str, Any]  # what an item is to coremltools: arrays, numbers, pictures of Pillow
+
+
+_ADVICE = "TRANSFORMERS_NO_ADVISORY_WARNINGS"
+
+
+@contextlib.contextmanager
+def without_advice() -> Iterator[None]:
+    """Import coremltools without the advice of transformers, which it imports where that is there."""
+    before = os.environ.get(_ADVICE)
+    os.environ[_ADVICE] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[_ADVICE]
+        else:
+            os.environ[_ADVICE] = before
 
 
 class Predictor(Protocol):
@@ -38,7 +58,8 @@ class InstalledLibrary:
     def load(self, path: Path, unit: str) -> Predictor:
         """See `Library.load`."""
         try:
-            import coremltools  # noqa: PLC0415 - half a second to import
+            with without_advice():
+                import coremltools  # noqa: PLC0415 - half a second to import
         except (ImportError, OSError) as exc:
             raise _missing("coremltools", exc) from exc
         compiled = path.suffix.lower() == ".mlmodelc"

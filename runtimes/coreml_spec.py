@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from runtimes.coreml_features import Color, Declaration, Feature, FeatureKind
+from runtimes.coreml_library import without_advice
 from runtimes.errors import ModelLoadError, RuntimeUnavailableError
 
 Message = Any  # of protobuf: the library ships no types
@@ -52,7 +53,8 @@ def parse_spec(path: Path, content: bytes) -> Declaration:
 def _parse(path: Path, content: bytes) -> Message:
     logging.getLogger("coremltools").setLevel(logging.ERROR)  # warns of what it lacks outside macOS
     try:
-        from coremltools.proto import Model_pb2  # noqa: PLC0415 - half a second to import
+        with without_advice():
+            from coremltools.proto import Model_pb2  # noqa: PLC0415 - half a second to import
         from google.protobuf.message import DecodeError  # noqa: PLC0415
     except (ImportError, OSError) as exc:
         reason = " ".join(str(exc).split())

@@ -20,8 +20,8 @@ PACKAGES = {
     "postprocessors",
     "preprocess",
     "protocol",
+    "protos",
     "runtimes",
-} | {
     "streaming",
     "worker",
 }
