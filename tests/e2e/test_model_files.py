@@ -129,6 +129,7 @@ def test_a_load_that_waits_for_the_network_is_told_of_and_keeps_no_other_slot(ho
     load = host.request(COMMAND, {"cmd": "load", "index": 1, "config": {"path": SLOW}})
     other = host.command("load", index=2, config={"path": str(MODEL)})
     assert other["status"] == "ok"
+    wait_for_download(host)
     slot = host.command("status")["slots"][1]
     assert slot["state"] == "loading"
     assert slot["download"]["file"] == SLOW
