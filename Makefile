@@ -28,7 +28,7 @@ demo: setup  ## the main job: the worker, spawned over pipes, finds shapes in pi
 
 test: test-python test-node test-rust  ## all tests, in every language that is here
 
-test-python: setup
+test-python: setup build-node
 	$(BIN)/coverage run --source=protocol -m pytest tests/protocol -q
 	$(BIN)/coverage report --fail-under=100 --show-missing --skip-covered
 	$(BIN)/python -m pytest --ignore=tests/protocol
@@ -39,8 +39,8 @@ test-node: setup build-node
 test-rust: setup
 	@$(call need,cargo); cargo test --manifest-path $(RUST_HOSTS) --workspace
 
-check: lint types layers docs-hosts  ## the one gate; the worker's tests beside those of the hosts
-	$(MAKE) --jobs=2 --output-sync=recurse test-python test-hosts
+check:  ## the one gate; the worker's tests on one core, all else on the other
+	$(MAKE) --jobs=2 --output-sync=recurse test-python lint types layers docs-hosts test-hosts
 
 test-hosts:  ## Rust first: Node's rebuild what the bench's tests look at in their first minute
 	$(MAKE) test-rust
