@@ -3,7 +3,6 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-ROOMS := protocol model_files models runtimes preprocess postprocessors frame_cache streaming worker
 NODE_HOST := hosts/node
 NODE_STAMP := $(NODE_HOST)/node_modules/.installed
 RUST_HOSTS := hosts/rust/Cargo.toml
@@ -42,7 +41,7 @@ test-rust: setup
 check:  ## the one gate; the worker's tests on one core, all else on the other
 	$(MAKE) --jobs=2 --output-sync=recurse test-python lint types layers docs-hosts test-hosts
 
-test-hosts:  ## Rust first: Node's rebuild what the bench's tests look at in their first minute
+test-hosts:  ## Rust first: Node's tests build anew what the bench's tests run in their first minutes
 	$(MAKE) test-rust
 	$(MAKE) test-node
 

@@ -19,6 +19,7 @@ export interface CallPlan extends CallSettings {
 /** Makes calls of a worker. */
 export class Calls {
   readonly #supervisor: Supervisor;
+  #made = 0;
 
   constructor(supervisor: Supervisor) {
     this.#supervisor = supervisor;
@@ -63,7 +64,7 @@ export class Calls {
       begin = (): void => void this.#supervisor.gate.pass(changes, work);
     }
     const { retries, heavy, free } = plan;
-    const call = new Call(message, lane, waiter, { retries, heavy, free, over });
+    const call = new Call(message, lane, waiter, { sequence: ++this.#made, retries, heavy, free, over });
     if (options.signal?.aborted === true) {
       call.fail(cancelledBy(options.signal));
       return call;

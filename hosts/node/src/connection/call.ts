@@ -25,6 +25,8 @@ export interface Waiter {
 
 /** What else a call may have. */
 export interface CallSettings {
+  /** Grows with each call; those of the library's own need none, as they are never sent again. */
+  readonly sequence?: number | undefined;
   /** How often it may be sent again when its worker dies. */
   readonly retries?: number | undefined;
   /** Its worker uses CPU for long without a word: a load, a warm-up. */
@@ -49,12 +51,10 @@ export interface Waiting {
 /** Node's timers know no longer time; so long is for ever. */
 const MOST_TIMER_MS = 2 ** 31 - 1;
 
-let sequence = 0;
-
 /** A request on its way. */
 export class Call {
   /** Grows with each call: the order in which they were made. */
-  readonly sequence = ++sequence;
+  readonly sequence: number;
   readonly message: Message;
   readonly lane: Lane;
   readonly heavy: boolean;
@@ -77,6 +77,7 @@ export class Call {
   constructor(message: Message, lane: Lane, waiter: Waiter, settings: CallSettings = {}) {
     this.message = message;
     this.lane = lane;
+    this.sequence = settings.sequence ?? 0;
     this.heavy = settings.heavy ?? false;
     this.#waiter = waiter;
     this.#retries = settings.retries ?? 0;
