@@ -41,14 +41,15 @@ class RejectedPacket:
     error: str
     payload_fault: bool
     """As in WireError."""
-    frame_id: int | None
-    """Of a CACHE_FRAME that came far enough: this id is empty from here on."""
+    named_id: int | None
+    """Of a packet that came far enough: the frame id of a CACHE_FRAME, which is empty from here on, or the
+    stream of a STREAM_DATA or STREAM_END."""
     admitted: bool
     """`admit` answered ADMIT, so whatever it booked must be given back."""
 
 
 def rejected_packet(header: PacketHeader, fault: WireError, admitted: bool) -> RejectedPacket:
-    """The answerable form of a fault; its frame_id is still to be filled in."""
+    """The answerable form of a fault; its named_id is still to be filled in."""
     return RejectedPacket(
         request_id=header.request_id,
         type=header.type & ~OPTIONS_FLAG,
@@ -56,6 +57,6 @@ def rejected_packet(header: PacketHeader, fault: WireError, admitted: bool) -> R
         code=fault.code,
         error=fault.text,
         payload_fault=fault.payload_fault,
-        frame_id=None,
+        named_id=None,
         admitted=admitted,
     )

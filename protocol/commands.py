@@ -18,6 +18,9 @@ _MAX_FILE_BYTES = 2**63 - 1
 MAX_WARMUP_RUNS = 1_000
 """Upper end of `runs`: minutes of a slow model."""
 
+MAX_STREAM_MODELS = 16
+"""How many models one stream's frames may go through."""
+
 MetricsFormat: TypeAlias = Literal["json", "prometheus"]
 _METRICS_FORMATS = get_args(MetricsFormat)
 
@@ -109,6 +112,24 @@ class RegionDetach(_Command, frozen=True, tag="region_detach"):
     region_id: int
 
 
+class StreamOpen(_Command, frozen=True, tag="stream_open"):
+    """Open a stream of pictures; its events come under the command's id."""
+
+    stream_id: int
+    """Chosen by the host; free again when the stream has ended."""
+    source: dict[str, Any]  # Any: JSON; `stream_open` parses it
+    models: tuple[int, ...] = (0,)
+    """Slots that each frame goes through, 0 to 255."""
+    options: dict[str, Any] | None = None
+    """Stream options and request options."""
+
+
+class StreamClose(_Command, frozen=True, tag="stream_close"):
+    """End a stream."""
+
+    stream_id: int
+
+
 class UnknownCommand(msgspec.Struct, frozen=True):
     """A `cmd` that this version does not serve."""
 
@@ -128,6 +149,8 @@ _Known: TypeAlias = (
     | Metrics
     | RegionAttach
     | RegionDetach
+    | StreamOpen
+    | StreamClose
 )
 CommandRequest: TypeAlias = _Known | UnknownCommand
 
@@ -190,7 +213,7 @@ def _within(least: int, most: int, value: object) -> int:
     return number
 
 
-def _config(value: object) -> dict[str, Any]:
+def _object(value: object) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ValueError(f"must be an object, got {shown(value)}")
     return value
@@ -208,6 +231,12 @@ def _bool(value: object) -> bool:
     return value
 
 
+def _models(value: object) -> tuple[int, ...]:
+    if not isinstance(value, list) or not 1 <= len(value) <= MAX_STREAM_MODELS:
+        raise ValueError(f"must be a list of 1 to {MAX_STREAM_MODELS} indexes, got {shown(value)}")
+    return tuple(_within(0, _MAX_INDEX, index) for index in value)
+
+
 def _metrics_format(value: object) -> object:
     if value not in _METRICS_FORMATS:
         raise ValueError(f'must be "json" or "prometheus", got {shown(value)}')
@@ -218,7 +247,7 @@ _u32 = partial(_within, 0, _MAX_U32)
 
 _FIELDS: dict[str, Callable[[object], object]] = {
     "index": partial(_within, 0, _MAX_INDEX),
-    "config": _config,
+    "config": _object,
     "frameId": _u32,
     "requestId": _u32,
     "runs": partial(_within, 1, MAX_WARMUP_RUNS),
@@ -227,5 +256,9 @@ _FIELDS: dict[str, Callable[[object], object]] = {
     "path": _path,
     "size": partial(_within, 1, _MAX_FILE_BYTES),
     "trusted": _bool,
+    "streamId": _u32,
+    "source": _object,
+    "models": _models,
+    "options": _object,
 }
 """Field name on the wire to what reads it; a field means the same in every command."""

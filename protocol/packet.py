@@ -38,7 +38,7 @@ from protocol.messages import (
     MessageType,
     decode_message,
 )
-from protocol.payload import frame_id_end, peek_frame_id
+from protocol.payload import NAMING_TYPES, named_id_end, peek_named_id
 
 __all__ = [
     "DEFAULT_MAX_PACKET_BYTES",
@@ -134,7 +134,7 @@ class PacketDecoder:
         self._header: PacketHeader | None = None  # of a packet that has begun, and waits for bytes:
         self._body: memoryview | None = None  # a large one, in its own buffer
         self._filled = 0  # that much of it
-        self._rejected: RejectedPacket | None = None  # a rejected one, for its frame_id
+        self._rejected: RejectedPacket | None = None  # a rejected one, for the id in it
         self._after_large = False  # the last packet had a body of its own
         self._skip = 0  # bytes of a rejected packet still to come
 
@@ -284,9 +284,9 @@ class PacketDecoder:
             return decode_message(header.type, header.request_id, payload, self.strict)
         except WireError as fault:
             rejected = rejected_packet(header, fault, admitted=True)
-            if rejected.type != MessageType.CACHE_FRAME:
+            if rejected.type not in NAMING_TYPES:
                 return rejected
-            return replace(rejected, frame_id=peek_frame_id(header.type, payload))
+            return replace(rejected, named_id=peek_named_id(header.type, payload))
 
     def _too_large(self, header: PacketHeader) -> RejectedPacket | None:
         length = LENGTH_OVER_PAYLOAD + header.payload_length
@@ -297,23 +297,23 @@ class PacketDecoder:
         return self._reject(header, WireError(ErrorCode.OVERLOADED, "too much in flight"), admitted=False)
 
     def _reject(self, header: PacketHeader, fault: WireError, admitted: bool) -> RejectedPacket | None:
-        """Answer a packet whose payload is not wanted; None while a frame_id is still to come."""
+        """Answer a packet whose payload is not wanted; None while an id in it is still to come."""
         rejected = rejected_packet(header, fault, admitted)
-        if rejected.type == MessageType.CACHE_FRAME:
+        if rejected.type in NAMING_TYPES and fault.code is not ErrorCode.UNKNOWN_TYPE:
             return self._finish_rejected(header, rejected)
         self._skip_packet(header)
         return rejected
 
     def _finish_rejected(self, header: PacketHeader, rejected: RejectedPacket) -> RejectedPacket | None:
-        """Wait for the frame_id, or the end of a packet too short for one, before skipping the rest."""
+        """Wait for the id, or the end of a packet too short for one, before skipping the rest."""
         begin = self._pos + HEADER_BYTES
         payload = self._view[begin : min(self._end, begin + header.payload_length)]
-        if len(payload) < min(frame_id_end(header.type, payload), header.payload_length):
+        if len(payload) < min(named_id_end(header.type, payload), header.payload_length):
             self._header, self._rejected = header, rejected
             return None
         self._header = self._rejected = None
         self._skip_packet(header)
-        return replace(rejected, frame_id=peek_frame_id(header.type, payload))
+        return replace(rejected, named_id=peek_named_id(header.type, payload))
 
     def _skip_packet(self, header: PacketHeader) -> None:
         total = HEADER_BYTES + header.payload_length

@@ -25,15 +25,23 @@ class MessageType(IntEnum):
     CACHE_FRAME = 0x04
     INFER_CACHED = 0x05
     INFER_SHARED = 0x06
+    STREAM_DATA = 0x08
+    STREAM_END = 0x09
 
 
 OPTIONS_FLAG = 0x80
 """On a data request's type byte: options precede the ordinary payload."""
 
+STREAM_TYPES = frozenset((MessageType.STREAM_DATA, MessageType.STREAM_END))
+"""They are never answered under their own id, and take no options."""
+
+NAMING_TYPES = STREAM_TYPES | {MessageType.CACHE_FRAME}
+"""Their payloads begin with an id that has to be known also where the rest is wrong."""
+
 Parts: TypeAlias = list[bytes | memoryview]
 """A packet in pieces, the head first, to be written one after another."""
 
-_FRAME_ID = struct.Struct("<I")
+_NAMED_ID = struct.Struct("<I")
 
 
 class _HasParts(Protocol):
@@ -90,26 +98,26 @@ def packet_parts(
     return [request_head(request_id, type_byte, sum(map(len, parts))), *parts]
 
 
-def frame_id_end(type_byte: int, payload: memoryview) -> int:
-    """How many bytes of a CACHE_FRAME's payload its frame_id needs, as far as those here tell.
+def named_id_end(type_byte: int, payload: memoryview) -> int:
+    """How many bytes of the payload of one of NAMING_TYPES its id needs, as far as those here tell.
 
     With the options flag that shows only when the options' length is there: until then it is what
     that length needs.
     """
     if not type_byte & OPTIONS_FLAG:
-        return _FRAME_ID.size
+        return _NAMED_ID.size
     if len(payload) < OPTIONS_LENGTH_BYTES:
         return OPTIONS_LENGTH_BYTES
-    return options_end(payload) + _FRAME_ID.size
+    return options_end(payload) + _NAMED_ID.size
 
 
-def peek_frame_id(type_byte: int, payload: memoryview) -> int | None:
-    """The frame_id of a CACHE_FRAME that is wrong in some other way; None where the bytes end before it.
+def peek_named_id(type_byte: int, payload: memoryview) -> int | None:
+    """The id in one of NAMING_TYPES that is wrong in some other way; None where the bytes end before it.
 
-    A failed CACHE_FRAME leaves its id empty, so who answers it must know the id.
+    A failed CACHE_FRAME leaves its id empty, and a failed STREAM_DATA ends its stream.
     """
-    end = frame_id_end(type_byte, payload)
+    end = named_id_end(type_byte, payload)
     if len(payload) < end:
         return None
-    frame_id: int = _FRAME_ID.unpack_from(payload, end - _FRAME_ID.size)[0]
-    return frame_id
+    named_id: int = _NAMED_ID.unpack_from(payload, end - _NAMED_ID.size)[0]
+    return named_id

@@ -11,7 +11,7 @@ from typing import NoReturn
 
 from preprocess.buffers import BufferPool
 from protocol.errors import ErrorCode
-from protocol.messages import CacheFrame, Command, Message, MessageType
+from protocol.messages import STREAM_TYPES, CacheFrame, Command, Message, MessageType
 from protocol.packet import PacketDecoder, RejectedPacket
 from protocol.session import Handshake, HandshakeError, read_handshake
 from worker import logs
@@ -19,8 +19,9 @@ from worker.config import parse_worker
 from worker.config_readers import ConfigError
 from worker.descriptors import Descriptors, allow_more
 from worker.errors import SHUTTING_DOWN, Failure, failure_of
-from worker.handlers import HANDLERS
+from worker.handlers import HANDLERS, UNANSWERED
 from worker.handlers.metrics import serve_metrics
+from worker.handlers.streams import reject_stream_packet
 from worker.handshake import check_runtime, ready_fields
 from worker.in_flight import InFlight
 from worker.reader import PacketReader
@@ -91,6 +92,8 @@ class Worker:
 
     def _go_on(self) -> None:
         self._reader.pump()
+        if self._service is not None:
+            self._service.streams.go_on()
 
     def _take(self, message: Message | RejectedPacket) -> None:
         """Take up one message, on the event loop."""
@@ -102,6 +105,10 @@ class Worker:
             self._dispatch(self._service, message)
 
     def _dispatch(self, service: Service, message: Message) -> None:
+        unanswered = UNANSWERED.get(type(message))
+        if unanswered is not None:
+            unanswered(service, message)
+            return
         request = self._in_flight.open(message.request_id, message.TYPE, message.payload_bytes)
         if service.draining and not isinstance(message, Command):
             if isinstance(message, CacheFrame):
@@ -114,8 +121,11 @@ class Worker:
             service.fail(request, failure_of(error))
 
     def _answer_rejected(self, service: Service, packet: RejectedPacket) -> None:
-        if packet.frame_id is not None:
-            service.cache.remove(packet.frame_id)  # a CACHE_FRAME that failed leaves its id empty
+        if packet.type in STREAM_TYPES and packet.code is not ErrorCode.UNKNOWN_TYPE:
+            reject_stream_packet(service, packet)
+            return
+        if packet.named_id is not None:
+            service.cache.remove(packet.named_id)  # a CACHE_FRAME that failed leaves its id empty
         request = self._in_flight.open(
             packet.request_id, packet.type, packet.payload_bytes, admitted=packet.admitted
         )
@@ -198,6 +208,7 @@ class Worker:
         """Give what is in flight its time, and answer what is left."""
         service.draining = True
         service.slots.flush()
+        service.streams.drain()
         self._leave_the_network(service)
         empty = asyncio.Event()
         self._in_flight.when_empty(empty.set)

@@ -8,8 +8,9 @@ import asyncio
 import itertools
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 from msgspec import json
 
@@ -24,35 +25,60 @@ from protocol.messages import (
     InferJpeg,
     InferRaw,
     InferShared,
+    Parts,
     Picture,
     SharedPicture,
+    StreamData,
+    StreamEnd,
 )
 from protocol.options import NO_OPTIONS, RequestOptions
 from protocol.pixel_format import PixelFormat
+from worker.client_errors import Answer, HandshakeRefused, WorkerError, WorkerGone, raised
+from worker.client_stream import ClientStream, Source, StreamEvent
 
-Answer = dict[str, Any]
+__all__ = [
+    "Answer",
+    "ClientStream",
+    "HandshakeRefused",
+    "StreamEvent",
+    "WorkerClient",
+    "WorkerError",
+    "WorkerGone",
+    "encoded",
+]
 
 _READ_BYTES = 1 << 18
 
 
-class WorkerError(Exception):
-    """A request was answered with an error object."""
+class _Waiter(Protocol):
+    """Who waits for the answers to one id."""
 
-    def __init__(self, code: str, text: str, answer: Answer) -> None:
-        super().__init__(f"{code}: {text}")
-        self.code = code
-        """One of `protocol.errors.ErrorCode`."""
-        self.text = text
-        self.answer = answer
-        """The whole object."""
+    def part(self, answer: Answer, size: int) -> None:
+        """Take an answer that is not the last."""
 
+    def done(self, answer: Answer) -> None:
+        """Take the last."""
 
-class WorkerGone(ConnectionError):  # noqa: N818 - a state of the connection
-    """The worker ended, or its answers cannot be read, while requests were open."""
+    def fail(self, error: WorkerGone) -> None:
+        """There will be none."""
 
 
-class HandshakeRefused(WorkerGone):
-    """The worker did not take the configuration."""
+class _Single:
+    """Waits for a single answer; of several, for the last."""
+
+    def __init__(self) -> None:
+        self.answered: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+
+    def part(self, answer: Answer, size: int) -> None:
+        pass
+
+    def done(self, answer: Answer) -> None:
+        if not self.answered.done():
+            self.answered.set_result(answer)
+
+    def fail(self, error: WorkerGone) -> None:
+        if not self.answered.done():
+            self.answered.set_exception(error)
 
 
 class WorkerClient:
@@ -67,7 +93,8 @@ class WorkerClient:
         self._stdin = process.stdin
         self._stdout = process.stdout
         self._ids = itertools.count(1)
-        self._open: dict[int, asyncio.Future[Answer]] = {}
+        self._stream_ids = itertools.count(1)
+        self._open: dict[int, _Waiter] = {}
         self._gone: WorkerGone | None = None
         self._receiving = asyncio.create_task(self._receive())
 
@@ -157,6 +184,26 @@ class WorkerClient:
         """Send a command, its fields by their names on the wire: `command("load", index=1, config={…})`."""
         return await self.send(Command(self.next_id(), json.encode({"cmd": cmd, **fields})))
 
+    def open_stream(
+        self, source: Source, *, models: Sequence[int] = (0,), options: Mapping[str, Any] | None = None
+    ) -> ClientStream:
+        """Return a stream, to be opened by `async with`.
+
+        async with worker.open_stream({"type": "file", "path": "a.mp4"}, options={"everyNth": 2}) as stream:
+            async for event in stream:
+                if event["event"] == "frame":
+                    print(event["timestampMs"], event["results"][0])
+
+        Entering raises `WorkerError` where the worker refuses the stream. The bytes of a "push" stream go by
+        `send` and `finish`, from a task of their own. Leaving ends the stream, wherever it is.
+
+        Args:
+            source: `type`, and the fields of that type by their names on the wire.
+            models: indices of the slots that see each frame.
+            options: of the stream and of its requests, by their names on the wire.
+        """
+        return ClientStream(self, next(self._stream_ids) & 0xFFFF_FFFF, source, models, options or {})
+
     def next_id(self) -> int:
         """Return an id that is not in flight."""
         return next(number for number in self._ids if number & 0xFFFF_FFFF not in self._open) & 0xFFFF_FFFF
@@ -171,23 +218,38 @@ class WorkerClient:
         if self._gone is not None:
             raise self._gone
         packet = message.encode_parts()
-        answered: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        self._open[message.request_id] = answered
-        try:
-            self._stdin.writelines(packet)
-            await self._stdin.drain()
-        except ConnectionError:
-            pass  # the receiving task learns why, and fails what is open
-        answer = await answered
+        waiting = _Single()
+        self._open[message.request_id] = waiting
+        await self._write(packet)
+        answer = await waiting.answered
         if "error" in answer:
-            raise WorkerError(answer.get("code", "internal"), answer["error"], answer)
+            raise raised(answer)
         return answer
+
+    def listen(self, request_id: int, stream: ClientStream) -> None:
+        """Give all answers to this id to a stream, until the final one.
+
+        Raises:
+            WorkerGone: the worker has ended.
+        """
+        if self._gone is not None:
+            raise self._gone
+        self._open[request_id] = stream
+
+    async def post(self, message: Command | StreamData | StreamEnd) -> None:
+        """Send a message without an answer of its own; where the worker is gone, nothing happens."""
+        await self._write(message.encode_parts())
 
     async def close(self) -> int:
         """Close the worker's stdin, wait for what is in flight, and return its exit status."""
         self._stdin.close()
         await self._receiving
         return await self.process.wait()
+
+    async def _write(self, packet: Parts) -> None:
+        with suppress(ConnectionError):  # the receiving task learns why, and fails what is open
+            self._stdin.writelines(packet)
+            await self._stdin.drain()
 
     async def _receive(self) -> None:
         decoder = ResponseDecoder()
@@ -200,15 +262,20 @@ class WorkerClient:
         except (FramingLost, ConnectionError, ValueError) as error:
             reason = f"the worker's answers cannot be read: {error}"
         self._gone = WorkerGone(reason)
-        for answered in self._open.values():
-            if not answered.done():
-                answered.set_exception(self._gone)
+        for waiting in self._open.values():
+            waiting.fail(self._gone)
         self._open.clear()
 
     def _take(self, request_id: int, body: bytes) -> None:
-        answered = self._open.pop(request_id, None)
-        if answered is not None and not answered.done():
-            answered.set_result(json.decode(body))
+        waiting = self._open.get(request_id)
+        if waiting is None:
+            return
+        answer: Answer = json.decode(body)
+        if "event" in answer and answer.get("final") is not True:
+            waiting.part(answer, len(body))
+            return
+        del self._open[request_id]
+        waiting.done(answer)
 
 
 def encoded(data: bytes) -> Picture:

@@ -104,6 +104,34 @@ class Limits:
         " the host's writes wait; `reject` answers `overloaded` at once.",
         "Take `reject` for live pictures, of which a late one is worth nothing.",
     )
+    max_streams: int = key(
+        "maxStreams",
+        32,
+        read.Integer(1),
+        "How many streams may be open at once; each has a thread or two, and a few frames in memory. A"
+        " stream beyond it is `overloaded`.",
+        "Lower it on small machines, raise it where many slow cameras share one worker.",
+        unit="streams",
+    )
+    stream_credit_bytes: int = key(
+        "streamCreditBytes",
+        16 * MEBI,
+        read.Integer(64 * 1024),
+        "How many bytes of STREAM_DATA the host of a `push` or `packets` stream may have under way: what the"
+        " `opened` event grants.",
+        "Raise it for raw frames of more than 4K; lower it where many hosts' streams share little memory.",
+        unit="bytes",
+    )
+    stream_buffer_bytes: int = key(
+        "streamBufferBytes",
+        4096 * MEBI,
+        read.Integer(1024 * 1024),
+        "How much of one `push` stream may lie on the disk: a file whose index is at its end lies there"
+        " whole, of all others what has been decoded is given back where the file system can. A stream"
+        " beyond it ends with `too_large`.",
+        "Raise it for long uploads whose index is at the end; lower it where the disk is small.",
+        unit="bytes",
+    )
     drain_timeout_ms: int = key(
         "drainTimeoutMs",
         10_000,
@@ -198,6 +226,15 @@ class WorkerConfig:
         "One object a slot, in the order of the index by which requests name it, 0 to 255. One that cannot"
         " be read or loaded fails its slot alone.",
         "Name what is to be ready with the first answer; the commands `load` and `replace` bring more later.",
+    )
+    stream_dir: str | None = key(
+        "stream_dir",
+        None,
+        read.Text(),
+        "The folder in which `push` streams keep what has come. It gets a folder for this user alone, in"
+        " which files of workers that were killed are removed by the next one.",
+        "Set it where the system's folder for temporary files is small or lies in memory.",
+        absent="the system's folder for temporary files",
     )
     limits: Limits = key(
         "limits",

@@ -10,6 +10,14 @@ from preprocess.errors import DecodeError, PictureTooLargeError, PreprocessError
 from protocol import errors as wire
 from protocol.errors import ErrorCode, WireError
 from runtimes.errors import RuntimeAdapterError, RuntimeUnavailableError, UnknownRuntimeError
+from streaming.errors import (
+    BadStreamError,
+    BrokenStreamError,
+    SourceUnavailableError,
+    StreamError,
+    StreamTooLargeError,
+    UnsupportedStreamError,
+)
 from worker.config_readers import ConfigError
 from worker.model_memory import ModelTooLargeError
 from worker.sources import FrameGoneError
@@ -51,6 +59,8 @@ SHUTTING_DOWN = Failure(ErrorCode.SHUTTING_DOWN, "the worker is shutting down")
 DEADLINE_EXCEEDED = Failure(ErrorCode.DEADLINE_EXCEEDED, "the deadline passed before predict started")
 
 CANCELLED = Failure(ErrorCode.CANCELLED, "cancelled by the host")
+STREAM_OVERRUN = Failure(ErrorCode.OVERLOADED, "the host has sent more than the stream's credit")
+STREAM_DRAINED = Failure(ErrorCode.SHUTTING_DOWN, "the worker is shutting down: no more streams are opened")
 SUPERSEDED = Failure(ErrorCode.SUPERSEDED, "a newer request of the same source has come")
 
 
@@ -65,6 +75,12 @@ _CODES: tuple[tuple[type[Exception], ErrorCode], ...] = (
     (RegionUnreachableError, ErrorCode.UNSUPPORTED),
     (RegionError, ErrorCode.BAD_REQUEST),
     (PreprocessError, ErrorCode.BAD_REQUEST),
+    (BadStreamError, ErrorCode.BAD_REQUEST),
+    (UnsupportedStreamError, ErrorCode.UNSUPPORTED),
+    (BrokenStreamError, ErrorCode.DECODE_FAILED),
+    (StreamTooLargeError, ErrorCode.TOO_LARGE),
+    (SourceUnavailableError, ErrorCode.PROVIDER_FAILED),
+    (StreamError, ErrorCode.INTERNAL),
     (UnknownClassError, ErrorCode.BAD_REQUEST),
     (PostprocessorError, ErrorCode.INFERENCE_FAILED),
     (RuntimeAdapterError, ErrorCode.INFERENCE_FAILED),

@@ -1,5 +1,6 @@
 """The ready answer: what a host learns of the worker that it has configured."""
 
+from importlib.util import find_spec
 from typing import Any
 
 from protocol.session import HIGHEST_PROTOCOL
@@ -8,8 +9,8 @@ from worker.config import WorkerConfig
 from worker.config_readers import ConfigError
 from worker.service import Service
 
-FEATURES = ("adaptive", "options", "shared", "metrics", "cancel")
-"""What of the protocol's version 3 works in this process."""
+_FEATURES = ("adaptive", "options", "shared", "metrics", "cancel")
+"""What of the protocol's version 3 works in every process."""
 
 AUTO = "auto"
 """The runtime that is chosen by the kind of a model's file."""
@@ -28,6 +29,11 @@ def check_runtime(config: WorkerConfig) -> None:
         raise ConfigError(f"runtime: expected one of {known}, got {config.runtime!r}")
 
 
+def features() -> list[str]:
+    """Return what of the protocol's version 3 works in this process."""
+    return [*_FEATURES, "stream"] if find_spec("av") else list(_FEATURES)
+
+
 def ready_fields(service: Service, warnings: list[str]) -> dict[str, Any]:
     """Return the ready answer.
 
@@ -44,7 +50,7 @@ def ready_fields(service: Service, warnings: list[str]) -> dict[str, Any]:
         "runtime": service.config.runtime,
         "workers": service.workers,
         "protocol": HIGHEST_PROTOCOL,
-        "features": list(FEATURES),
+        "features": features(),
         "warnings": warnings + slots.warnings,
         "limits": service.config.limits.as_wire(),
         "slots": [slots.fields(index) for index in range(len(slots))],

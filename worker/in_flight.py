@@ -2,10 +2,14 @@
 
 from collections.abc import Callable
 
-from protocol.messages import OPTIONS_FLAG, MessageType
+from protocol.messages import OPTIONS_FLAG, STREAM_TYPES, MessageType
 from protocol.packet import PacketHeader, Verdict
 from worker.config import Limits, Overload
 from worker.requests import Request
+
+_UNCOUNTED = STREAM_TYPES | {MessageType.COMMAND}
+"""Commands have a limit of their own, and what belongs to a stream its credit: held back with the others,
+a stream that waits for its models would keep everybody waiting."""
 
 
 class InFlight:
@@ -129,7 +133,7 @@ class InFlight:
 
 
 def _counts(type_byte: int) -> bool:
-    return type_byte & ~OPTIONS_FLAG != MessageType.COMMAND
+    return type_byte & ~OPTIONS_FLAG not in _UNCOUNTED
 
 
 def _call_all(callbacks: list[Callable[[], None]]) -> None:

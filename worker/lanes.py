@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from runtimes.base import CompiledModel, Lane
 from runtimes.errors import InferenceError
 from runtimes.spec import TensorMap
-from worker.errors import Failure, failure_of
+from worker.errors import DEADLINE_EXCEEDED, Failure, failure_of
 from worker.requests import Item, ItemQueue
 from worker.shares import PredictShares, WorkAccount
 
@@ -112,12 +112,20 @@ class LanePool:
 
     def _serve_once(self, means: _Means) -> bool:
         """Predict what there is to take; False where that was nothing."""
-        items = self._queue.take()
+        items = self._in_time(self._queue.take())
         if items:
             means.lane = means.lane or self._open(items)
         if items and means.lane:
             self._predict(means.state, means.lane, items)
         return bool(items)
+
+    def _in_time(self, items: list[Item]) -> list[Item]:
+        """Fail what is too late: the timer of its request may be waiting for a busy event loop."""
+        now = time.perf_counter()
+        late = [item for item in items if item.deadline <= now]
+        for item in late:
+            self._fail(item, DEADLINE_EXCEEDED)
+        return [item for item in items if item.deadline > now] if late else items
 
     def _open(self, items: list[Item]) -> Lane | None:
         try:

@@ -5,6 +5,7 @@ what it is given; the arithmetic is done for hundreds of items at once. An item 
 so its timings are kept and not the item.
 """
 
+import dataclasses
 import math
 import time
 from collections import Counter, defaultdict
@@ -89,9 +90,11 @@ class InFlightGauges:
     bytes: int
     """Payload bytes of those."""
     commands: int
+    streams: int
+    """Open ones."""
 
     def as_fields(self) -> dict[str, Any]:
-        return {"requests": self.requests, "bytes": self.bytes, "commands": self.commands}
+        return dataclasses.asdict(self)
 
 
 @dataclass(frozen=True, slots=True)

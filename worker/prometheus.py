@@ -40,6 +40,7 @@ _WORKER = (
     _Figure("in_flight_requests", "gauges.in_flight.requests", "Data requests accepted and not answered."),
     _Figure("in_flight_bytes", "gauges.in_flight.bytes", "Payload bytes of the data requests in flight."),
     _Figure("in_flight_commands", "gauges.in_flight.commands", "Commands accepted and not answered."),
+    _Figure("in_flight_streams", "gauges.in_flight.streams", "Streams that are open."),
     _Figure("frame_cache_bytes", "gauges.cache.bytes", "Bytes that the frame cache holds."),
     _Figure("frame_cache_budget_bytes", "gauges.cache.budget_bytes", "Bytes that it may hold."),
     _Figure("frame_cache_frames", "gauges.cache.frames", "Frames in the frame cache."),

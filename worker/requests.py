@@ -5,7 +5,8 @@ eight fields in 0.15 instead of 0.6 µs.
 """
 
 import asyncio
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, Protocol
@@ -18,6 +19,7 @@ from postprocessors.base import ResultOptions
 from postprocessors.results import Result
 from preprocess.frame import Box, Prepared
 from preprocess.options import DecodeOptions
+from protocol.errors import ErrorCode
 from worker.errors import Failure
 from worker.sources import Source
 
@@ -57,6 +59,8 @@ class Request(msgspec.Struct, eq=False):
     """Let go of when it is answered."""
     timer: asyncio.TimerHandle | None = None
     """Fires at its deadline."""
+    sink: "Callable[[bytes, ErrorCode | None], None] | None" = None
+    """Where its answer goes in place of the pipe: a frame's way through one model is a part of a stream."""
 
 
 class ItemQueue(WithdrawsItems, Protocol):
@@ -169,6 +173,8 @@ class Item(msgspec.Struct, eq=False):
     """How many items its predict call had."""
     group: "Group | None" = None
     """Which predict call it belongs to, once it is queued."""
+    deadline: float = math.inf
+    """When it is too late to begin predict (seconds of the performance counter)."""
 
     @property
     def tensor(self) -> NDArray[Any]:

@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from frame_cache.memory import FrameCache
@@ -28,6 +29,7 @@ from worker.responses import ErrorShapes, encode_fields
 from worker.shares import PredictShares
 from worker.slot import ServingModel
 from worker.slots import STUCK_AFTER_S, SlotTable
+from worker.streams import StreamTable
 from worker.writer import ResponseWriter
 
 PREPARE_THREADS_AT_MOST = 8
@@ -70,9 +72,10 @@ class Service:
         self.completions = CompletionQueue(loop, self.answer)
         self.prepare_pool = PreparePool(min(available_cores(), PREPARE_THREADS_AT_MOST))
         self.pictures = Pictures(buffers)
+        self.streams = StreamTable(config.limits.max_streams)
         self.cache = FrameCache(config.limits.frame_cache_bytes, self.pictures.decode)
-        self._early: list[tuple[Request, bytes, ErrorCode | None]] | None = []
-        """Answers that were ready before the worker was: the ready answer comes first."""
+        self._early: list[Callable[[], None]] | None = []
+        """Sends what was to be said before the worker was ready: the ready answer comes first."""
         self._writer = writer
         self._shares = PredictShares(self.workers)
         stages = Stages(self.prepare_pool, self._shares, self.pictures)
@@ -90,17 +93,17 @@ class Service:
         if request.answered:
             return
         request.answered = True
-        if self._early is None:
+        if self._early is None or request.sink is not None:
             self._send(request, body, code)
         else:
-            self._early.append((request, body, code))
+            self._early.append(partial(self._send, request, body, code))
 
     def announce(self, handshake: Request, body: bytes) -> None:
         """Answer the handshake, and then what was finished before it."""
         early, self._early = self._early or [], None
         self.answer(handshake, body)
-        for request, early_body, code in early:
-            self._send(request, early_body, code)
+        for send in early:
+            send()
 
     def answer_fields(self, request: Request, fields: dict[str, Any]) -> None:
         """Answer with an object."""
@@ -132,6 +135,11 @@ class Service:
         for request in requests:
             self.fail(request, SHUTTING_DOWN)
 
+    @property
+    def congested(self) -> bool:
+        """Whether the host has much to read: nothing should be begun that only says more."""
+        return self._writer.congested
+
     def uptime_ms(self) -> float:
         """Return the milliseconds since the process began."""
         return round((time.perf_counter() - self.started) * 1000, 2)
@@ -150,11 +158,24 @@ class Service:
             options.roi,
         )
 
+    def tell(self, request: Request, body: bytes) -> None:
+        """Send an event that is not the last: the request stays open."""
+        if self._early is None:
+            self._writer.send(request.id, body)
+        else:
+            self._early.append(partial(self._writer.send, request.id, body))
+
     def _send(self, request: Request, body: bytes, code: ErrorCode | None) -> None:
-        self._writer.send(request.id, body)
         if request.type:  # not a command
             self.metrics.answered(request.slot, request.work[1] if request.work else (), code)
-        self.in_flight.close(request)
+        if request.sink is None:
+            self._writer.send(request.id, body)
+            self.in_flight.close(request)
+        else:
+            request.work = None
+            if request.timer is not None:
+                request.timer.cancel()
+            request.sink(body, code)
 
     def _serve(self, loaded: LoadedModel) -> ServingModel:
         plan, queue = loaded.pipeline.plan, loaded.pipeline.queue

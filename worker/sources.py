@@ -1,5 +1,6 @@
 """Where an item's picture comes from: its own packet, the frame cache, or shared memory."""
 
+import threading
 from collections.abc import Callable
 from typing import Protocol
 
@@ -78,6 +79,30 @@ class CachedSource(msgspec.Struct, frozen=True, eq=False):
 
     def prepared(self, key: PreparedKey, make: Callable[[], Prepared]) -> Prepared:
         return self.entry.prepare(key, make)
+
+
+class StreamSource:
+    """A frame of a stream, decoded once for all the models that it goes through."""
+
+    decode_prefix = JPEG_DECODE_PREFIX
+    """A stream's own errors name its decoder; this is for the pictures of one that carries JPEG."""
+
+    def __init__(self, frame: Frame) -> None:
+        self._frame = frame
+        self._lock = threading.Lock()
+        self._decoded: dict[DecodeOptions, Pixels] = {}
+
+    def peek(self, key: PreparedKey) -> Prepared | None:
+        return None
+
+    def pixels(self, decode: Decode, options: DecodeOptions) -> Pixels:
+        with self._lock:  # whoever asks while it is decoded waits for that
+            if options not in self._decoded:
+                self._decoded[options] = decode(self._frame, options)
+            return self._decoded[options]
+
+    def prepared(self, key: PreparedKey, make: Callable[[], Prepared]) -> Prepared:
+        return make()
 
 
 class SharedSource(msgspec.Struct, frozen=True, eq=False):

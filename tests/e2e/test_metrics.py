@@ -88,7 +88,7 @@ def test_what_was_sent_is_counted_by_code_and_slot(spawn):
 
     told = metrics(host)
     assert told["requests"] == Counter(expected)
-    assert told["inFlight"] == {"requests": 0, "bytes": 0, "commands": 1}
+    assert told["inFlight"] == {"requests": 0, "bytes": 0, "commands": 1, "streams": 0}
     slots = {slot["index"]: slot for slot in told["slots"]}
     for index in (0, 1, 2):
         mine = Counter(outcome for _, slot, outcome in MIX if slot == index)

@@ -249,3 +249,10 @@ def test_a_late_batch_that_waits_for_its_load_is_answered_as_one_that_waits_its_
     host.request(0, {"cmd": "load", "index": 0, "config": {"path": "fake:slowload?size=32&ms=800"}})
     late = host.ask(*TWO, LATE)
     assert codes(late.get("results", [])) == [LATE_CODE] * 2, late
+
+
+def test_a_deadline_that_has_passed_holds_however_quick_the_picture_is_prepared(spawn):
+    host = spawn(config({"path": "fake:noop?size=32"}))
+    late = send_pictures(host, [{"deadlineMs": 0.000001}] * 50)
+    assert codes(map(host.answer, late)) == [LATE_CODE] * 50
+    assert slot_metrics(host)["batchSizes"] == {}

@@ -16,6 +16,8 @@ from protocol.commands import (
     RegionDetach,
     Replace,
     Status,
+    StreamClose,
+    StreamOpen,
     UncacheFrame,
     UnknownCommand,
     Unload,
@@ -39,6 +41,8 @@ SAMPLES = [
     Metrics("prometheus"),
     RegionAttach(7, "/dev/shm/frames", 2**63 - 1, trusted=True),
     RegionDetach(7),
+    StreamOpen(7, {"type": "push"}, (0, 255), {"everyNth": 2}),
+    StreamClose(7),
 ]
 
 
@@ -50,7 +54,7 @@ def test_round_trip(command):
 def test_every_command_is_tested():
     assert [type(sample) for sample in SAMPLES] == list(COMMANDS.values())
     names = "load replace unload status uncache_frame ping drain"
-    later = "cancel warmup metrics region_attach region_detach"
+    later = "cancel warmup metrics region_attach region_detach stream_open stream_close"
     assert list(COMMANDS) == f"{names} {later}".split()
 
 
@@ -110,7 +114,7 @@ def test_missing_fields(name, field):
         parse_command(json.dumps(fields).encode())
 
 
-@pytest.mark.parametrize("name", ["stream_open", "stream_close", "LOAD", "", "load ", "regionAttach"])
+@pytest.mark.parametrize("name", ["stream_pause", "LOAD", "", "load ", "regionAttach"])
 def test_unknown_commands_keep_their_name(name):
     command = parse_command(json.dumps({"cmd": name, "index": "nonsense"}).encode())
     assert command == UnknownCommand(name)
@@ -204,3 +208,16 @@ def test_values_are_shown_shortened():
 def test_the_nearest_name_of_a_long_one_is_found_fast():
     assert nearest("x" * 1_000_000, ["iou"]) == ""
     assert nearest("iuo", ["iou"]) == ' (did you mean "iou"?)'
+
+
+def test_a_stream_goes_through_the_first_model_where_none_is_named():
+    assert parse("stream_open", streamId=1, source={"type": "push"}) == StreamOpen(
+        1, {"type": "push"}, (0,), None
+    )
+
+
+@pytest.mark.parametrize("models", [[], [0] * 17, [256], [-1], "0", 0, ["x"], {}])
+def test_unusable_models_of_a_stream(models):
+    with pytest.raises(WireError, match=r'^stream_open: "models"') as caught:
+        parse("stream_open", streamId=1, source={}, models=models)
+    assert caught.value.code is ErrorCode.BAD_REQUEST

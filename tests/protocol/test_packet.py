@@ -51,7 +51,7 @@ def frame(request_id: int, frame_id: int, side: int, options: RequestOptions | N
 def summary(results) -> list[tuple]:
     """Type name, request_id, and code and frame_id of rejected ones."""
     return [
-        (result.request_id, result.code, result.frame_id)
+        (result.request_id, result.code, result.named_id)
         if isinstance(result, RejectedPacket)
         else (result.request_id, type(result).__name__)
         for result in results
@@ -203,7 +203,7 @@ def test_a_rejected_cache_frame_waits_for_its_frame_id(feed, case, options, need
     packet = frame(5, 0xABCDEF01, 400, options)
     assert len(feed(decoder, [cached(1) * before + packet[: needed - 1]])) == before
     (rejected,) = feed(decoder, [packet[needed - 1 : needed]])
-    assert (rejected.code, rejected.frame_id, rejected.type) == (code, 0xABCDEF01, MessageType.CACHE_FRAME)
+    assert (rejected.code, rejected.named_id, rejected.type) == (code, 0xABCDEF01, MessageType.CACHE_FRAME)
     decoder.max_packet_bytes = 1 << 20
     assert summary(feed(decoder, [packet[needed:], cached(6)])) == [(6, "InferCached")]
 

@@ -43,7 +43,7 @@ GEOMETRY = Transform(8, 8, (0, 0, 8, 8), 1.0, 1.0, 0.0, 0.0, 8, 8)
 CACHE = CacheGauges(
     bytes=100, budget_bytes=1000, frames=2, hits=5, misses=1, evicted=3, tensor_hits=7, tensor_misses=4
 )
-IN_FLIGHT = InFlightGauges(requests=6, bytes=600, commands=1)
+IN_FLIGHT = InFlightGauges(requests=6, bytes=600, commands=1, streams=2)
 
 
 def gauges(*slots):
@@ -243,7 +243,7 @@ def test_a_slot_without_a_model_keeps_its_counts_and_has_no_queue():
 def test_the_rest_is_passed_on():
     fields = Metrics().snapshot(gauges()).as_fields()
     assert fields["uptimeMs"] == 1234.5
-    assert fields["inFlight"] == {"requests": 6, "bytes": 600, "commands": 1}
+    assert fields["inFlight"] == {"requests": 6, "bytes": 600, "commands": 1, "streams": 2}
     assert fields["logs"] == {"dropped": 9}
     assert fields["cache"] == {
         "bytes": 100,

@@ -36,7 +36,7 @@ GAUGES = Gauges(
     uptime_ms=90_500.0,
     queues={0: QueueDepth(4, 3, 2, 1), 7: QueueDepth(0, 0, 0, 0)},
     cache=CacheGauges(100, 1000, 2, 5, 1, 3, 7, 4),
-    in_flight=InFlightGauges(requests=6, bytes=600, commands=1),
+    in_flight=InFlightGauges(requests=6, bytes=600, commands=1, streams=2),
     log_lines_dropped=9,
 )
 
@@ -132,7 +132,12 @@ def test_gauges_are_passed_on(samples):
     ]
     assert samples("predict_calls_running", slot="0") == 1
     assert samples("uptime_seconds") == 90.5
-    assert [samples(f"in_flight_{what}") for what in ("requests", "bytes", "commands")] == [6, 600, 1]
+    assert [samples(f"in_flight_{what}") for what in ("requests", "bytes", "commands", "streams")] == [
+        6,
+        600,
+        1,
+        2,
+    ]
     cache = ("bytes", "budget_bytes", "frames", "hits_total", "misses_total", "evicted_frames_total")
     assert [samples(f"frame_cache_{what}") for what in cache] == [100, 1000, 2, 5, 1, 3]
     assert [samples(f"frame_cache_tensor_{what}_total") for what in ("hits", "misses")] == [7, 4]

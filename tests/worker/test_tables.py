@@ -12,7 +12,8 @@ from protocol.commands import COMMANDS
 from protocol.errors import ErrorCode
 from protocol.messages import MESSAGE_TYPES
 from protocol.options import OPTION_NAMES
-from worker.handlers import HANDLERS
+from protocol.stream_open import SOURCE_TYPES, STREAM_OPTION_NAMES
+from worker.handlers import HANDLERS, UNANSWERED
 
 ROOT = Path(__file__).resolve().parents[2]
 HEAVY = ("torch", "onnxruntime", "openvino", "mediapipe", "transformers", "grpc", "av", "cv2")
@@ -24,7 +25,8 @@ def protocol_doc() -> str:
 
 
 def test_every_message_type_has_a_handler_and_no_handler_is_for_another():
-    assert set(HANDLERS) == set(MESSAGE_TYPES.values())
+    assert set(HANDLERS) | set(UNANSWERED) == set(MESSAGE_TYPES.values())
+    assert not set(HANDLERS) & set(UNANSWERED)
 
 
 @pytest.mark.parametrize("message", MESSAGE_TYPES.values(), ids=lambda message: message.__name__)
@@ -33,7 +35,7 @@ def test_every_message_type_has_a_row_in_the_documentation(protocol_doc, message
     assert re.search(row, protocol_doc, re.MULTILINE | re.IGNORECASE)
 
 
-@pytest.mark.parametrize("name", [*COMMANDS, *OPTION_NAMES, *ErrorCode])
+@pytest.mark.parametrize("name", [*COMMANDS, *OPTION_NAMES, *STREAM_OPTION_NAMES, *SOURCE_TYPES, *ErrorCode])
 def test_every_command_option_and_code_is_in_the_documentation(protocol_doc, name):
     assert f"`{name}`" in protocol_doc
 

@@ -102,7 +102,7 @@ def _unforeseen(error: Exception) -> CommandFailed:
     return CommandFailed("a fault of inferpipe itself", why, "run it again with --debug, and report that")
 
 
-_EXTRAS = {"cv2": "opencv", "onnxruntime": "onnx"}
+_EXTRAS = {"av": "stream", "cv2": "opencv", "mss": "screen", "onnxruntime": "onnx"}
 """Module → the extra of this distribution that brings it."""
 
 _EXPLANATIONS: tuple[tuple[type[Exception], Callable[[Exception], CommandFailed]], ...] = (

@@ -48,6 +48,7 @@ class Command:
 
 COMMANDS: dict[str, Command] = {
     "detect": Command("worker.cli.detect", "find objects in your own pictures"),
+    "watch": Command("worker.cli.watch", "find objects in a video, a camera's picture or the screen"),
     "demo": Command("worker.cli.demo", "find shapes in pictures, in every way a host can send them"),
     "doctor": Command("worker.cli.doctor", "what works on this machine, what is missing, what to do"),
     "tune": Command("worker.cli.tune", "the settings with which a model is quickest on this machine"),

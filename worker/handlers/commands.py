@@ -15,6 +15,8 @@ from protocol.commands import (
     RegionDetach,
     Replace,
     Status,
+    StreamClose,
+    StreamOpen,
     UncacheFrame,
     UnknownCommand,
     Unload,
@@ -26,10 +28,12 @@ from protocol.messages import Command
 from worker.errors import CANCELLED
 from worker.handlers.metrics import answer_metrics
 from worker.handlers.shared import attach_region, detach_region
+from worker.handlers.streams import close_stream, open_stream
 from worker.handlers.warmup import warm_up
 from worker.requests import Request
 from worker.service import Service
 from worker.slot import Load as SlotLoad
+from worker.streams import EndReason
 
 MAX_COMMAND_BYTES = 4 << 20
 """Longer JSON would hold up the event loop while it is parsed: 20 ms for this much."""
@@ -110,13 +114,18 @@ def _ping(service: Service, request: Request, command: Ping) -> None:
 def _drain(service: Service, request: Request, command: Drain) -> None:
     service.draining = True
     service.slots.flush()
-    service.in_flight.when_idle(partial(service.answer_fields, request, {"cmd": "drain", "status": "ok"}))
+    service.streams.drain()
+    answer = partial(service.answer_fields, request, {"cmd": "drain", "status": "ok"})
+    service.streams.when_none(partial(service.in_flight.when_idle, answer))
 
 
 def _cancel(service: Service, request: Request, command: Cancel) -> None:
-    """Let go of what runs under an id, at any stage before predict."""
+    """Let go of what runs under an id, at any stage before predict; end the streams that it has opened."""
     inferences = [older for older in service.in_flight.with_id(command.request_id) if older.slot is not None]
-    cancelled = sum(service.give_up(older, CANCELLED) for older in inferences)
+    streams = service.streams.opened_by(command.request_id)
+    for stream in streams:
+        stream.end(EndReason.CANCELLED)
+    cancelled = len(streams) + sum(service.give_up(older, CANCELLED) for older in inferences)
     head = {"cmd": "cancel", "status": "ok", "requestId": command.request_id}
     service.answer_fields(request, head | {"cancelled": cancelled})
 
@@ -144,5 +153,7 @@ _COMMANDS: dict[type[CommandRequest], Callable[[Service, Request, Any], None]] =
     Metrics: answer_metrics,
     RegionAttach: attach_region,
     RegionDetach: detach_region,
+    StreamOpen: open_stream,
+    StreamClose: close_stream,
     UnknownCommand: _unknown,
 }

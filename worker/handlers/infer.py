@@ -1,5 +1,6 @@
 """INFER_JPEG, INFER_RAW, INFER_BATCH and INFER_CACHED: bind to a model, queue, reply."""
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -147,8 +148,11 @@ def _items(service: Service, asked: Asked, sources: Sequence[Source], serving: S
         reply = BatchReply(asked.request, len(sources), service.shapes, service.completions)
     else:
         reply = SingleReply(asked.request, service.shapes, service.completions)
+    deadline = math.inf
+    if asked.options.deadline_ms is not None:
+        deadline = asked.arrived + asked.options.deadline_ms / 1000
     return [
-        Item(source, key, options, reply, Timings(asked.arrived), index)
+        Item(source, key, options, reply, Timings(asked.arrived), index, deadline=deadline)
         for index, source in enumerate(sources)
     ]
 

@@ -82,7 +82,9 @@ def _gauges(service: Service) -> Gauges:
             tensor_hits=cache.tensor_hits,
             tensor_misses=cache.tensor_misses,
         ),
-        InFlightGauges(in_flight.data_requests, in_flight.payload_bytes, in_flight.commands),
+        InFlightGauges(
+            in_flight.data_requests, in_flight.payload_bytes, in_flight.commands, len(service.streams)
+        ),
         logs.dropped_lines(),
     )
 
