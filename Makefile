@@ -8,12 +8,17 @@ NODE_STAMP := $(NODE_HOST)/node_modules/.installed
 RUST_HOSTS := hosts/rust/Cargo.toml
 # The worker that the hosts' tests and benches spawn.
 export INFERPIPE_PYTHON := $(CURDIR)/$(BIN)/python
+# The tests start hundreds of workers. Half of a start's time would go into compiling the same modules again, and
+# into threads of a matrix library.
+unexport PYTHONDONTWRITEBYTECODE
+check test test-python test-workers test-commands test-rooms test-node test-rust: export OPENBLAS_NUM_THREADS := 1
 
 # Without its language a target is skipped by name; where everything must be there (.ci/run) it fails.
 need = command -v $(1) >/dev/null || { echo "SKIPPED $@: $(1) is not installed"; test -z "$$INFERPIPE_CI"; exit; }
 
 .PHONY: setup demo test check format lint types layers bench model test-torch clean
-.PHONY: test-python test-hosts test-node test-rust lint-python lint-node lint-rust types-python build-node build-bench-rust docs-hosts
+.PHONY: test-python test-protocol test-workers test-commands test-rooms test-node test-rust
+.PHONY: lint-python lint-node lint-rust types-python build-node build-rust build-bench-rust docs-hosts
 
 setup: $(STAMP)
 
@@ -27,23 +32,34 @@ demo: setup  ## the main job: the worker, spawned over pipes, finds shapes in pi
 
 test: test-python test-node test-rust  ## all tests, in every language that is here
 
-test-python: setup build-node
+test-python: test-protocol test-workers test-commands test-rooms
+
+test-protocol: setup
 	$(BIN)/coverage run --source=protocol -m pytest tests/protocol -q
 	$(BIN)/coverage report --fail-under=100 --show-missing --skip-covered
-	$(BIN)/python -m pytest --ignore=tests/protocol
+
+# In parts, so that the gate runs them beside each other; what is in none of the first is in the last.
+WORKER_TESTS := tests/e2e tests/fuzz
+COMMAND_TESTS := tests/cli tests/bench tests/hosts
+
+test-workers: setup
+	$(BIN)/python -m pytest $(WORKER_TESTS)
+
+test-commands: setup build-node
+	$(BIN)/python -m pytest $(COMMAND_TESTS)
+
+test-rooms: setup build-node
+	$(BIN)/python -m pytest $(addprefix --ignore=,tests/protocol $(WORKER_TESTS) $(COMMAND_TESTS))
 
 test-node: setup build-node
-	@$(call need,npm); npm --prefix $(NODE_HOST) test
+	@$(call need,npm); npm --prefix $(NODE_HOST) run test:built
 
-test-rust: setup
+test-rust: setup build-rust
 	@$(call need,cargo); cargo test --manifest-path $(RUST_HOSTS) --workspace
 
-check:  ## the one gate; the worker's tests on one core, all else on the other
-	$(MAKE) --jobs=2 --output-sync=recurse test-python lint types layers docs-hosts test-hosts
-
-test-hosts:  ## Rust first: Node's tests build anew what the bench's tests run in their first minutes
-	$(MAKE) test-rust
-	$(MAKE) test-node
+check:  ## the one gate: two jobs at a time, in an order in which neither waits long for the other
+	$(MAKE) --jobs=2 --output-sync=recurse test-workers build-rust lint types layers docs-hosts test-rust test-commands \
+	  test-rooms test-node test-protocol
 
 format: setup
 	$(BIN)/ruff format .
@@ -62,7 +78,8 @@ lint-node: $(NODE_STAMP)
 
 lint-rust:
 	@$(call need,cargo); cargo fmt --manifest-path $(RUST_HOSTS) --all --check && \
-	  cargo clippy --manifest-path $(RUST_HOSTS) --workspace --all-targets --quiet -- --deny warnings
+	  cargo clippy --manifest-path $(RUST_HOSTS) --workspace --all-targets --quiet -- --deny warnings && \
+	  cargo check --manifest-path $(RUST_HOSTS) --lib --quiet  # with its own features alone
 
 types: types-python build-node
 
@@ -84,6 +101,9 @@ layers: setup
 
 bench: setup build-node build-bench-rust  ## every scenario against bare loops, in alternation
 	$(BIN)/python -m bench
+
+build-rust:  ## the hosts' tests, and the model cache's server that the worker's tests start
+	@$(call need,cargo); cargo test --manifest-path $(RUST_HOSTS) --workspace --no-run --quiet
 
 build-bench-rust:
 	@$(call need,cargo); cargo build --release --manifest-path $(RUST_HOSTS) --example bench_driver

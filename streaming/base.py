@@ -57,8 +57,8 @@ class FrameSource(Protocol):
     def frames(self, notify: Notify) -> Generator[VideoFrame, None, None]:
         """Open the source and give its frames to the end; blocks.
 
-        Called once, on a thread of its own, and closed there when no more frames are wanted. `notify` is called on that thread, between frames;
-        "started" comes before the first frame.
+        Called once, on a thread of its own, and closed there when no more frames are wanted. `notify` is
+        called on that thread, between frames; "started" comes before the first frame.
 
         Raises:
             StreamError: after the frames that there were.

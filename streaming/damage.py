@@ -26,7 +26,7 @@ class Place:
 
     @property
     def _at_byte(self) -> str:
-        return "" if self.byte is None or self.byte < 0 else f", byte {self.byte}"
+        return "" if self.byte is None or self.byte < 0 else f", byte {self.byte:,}"
 
 
 class Damage:
@@ -37,16 +37,18 @@ class Damage:
         """Timestamps of packets that came damaged and are in the decoder."""
         self._unreadable = 0
         self._incomplete = 0
+        self._lost_bytes = 0
         self._first = ""
         self._why = ""
 
     def __bool__(self) -> bool:
-        return bool(self._unreadable or self._incomplete)
+        return bool(self._unreadable or self._incomplete or self._lost_bytes)
 
     def __str__(self) -> str:
         counts = [
             _count(self._unreadable, "packet", "unreadable"),
             _count(self._incomplete, "frame", "incomplete"),
+            _count(self._lost_bytes, "byte", "no packets"),
         ]
         return f"{' and '.join(filter(None, counts))}; it begins {self._first}{self._why}"
 
@@ -57,6 +59,11 @@ class Damage:
             where = Place(last.number, last.timestamp_ms, byte)
             self._first = str(where) if where.number is None else f"after {where}"
             self._why = f": {error.strerror}"
+
+    def lost(self, size: int, last: Place, byte: int) -> None:
+        """Note bytes in which no packet was found, and where they begin."""
+        self._lost_bytes += size
+        self._first = self._first or f"after {Place(last.number, last.timestamp_ms, byte)}"
 
     def finish(self, last: Place) -> None:
         """Note packets that came damaged and gave no frame though the decoder said nothing; no more come."""
@@ -77,4 +84,4 @@ class Damage:
 def _count(number: int, what: str, state: str) -> str:
     if number == 0:
         return ""
-    return f"1 {what} is {state}" if number == 1 else f"{number} {what}s are {state}"
+    return f"1 {what} is {state}" if number == 1 else f"{number:,} {what}s are {state}"

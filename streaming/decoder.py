@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import av
 from av.codec.context import Flags
-from av.error import FFmpegError
+from av.error import FFmpegError, InvalidDataError
 
 from streaming.damage import Damage, Place
-from streaming.plan import INTRA_CODECS, Plan, Planned, can_plan
+from streaming.packet_plan import INTRA_CODECS, Plan, Planned, can_plan
 from streaming.selection import Selection
 from streaming.settings import DecodeSettings
 
@@ -57,8 +57,11 @@ class Decoder:
         self._planned: dict[int, Planned] = {}
         """By their timestamps: packets that are in the decoder."""
         self._next_number = 0
+        self._is_gapless = container.format.name == "matroska,webm" and len(container.streams) == 1
+        self._read_to: int | None = None
         self.packets = 0
         """How many were read."""
+        self.has_read_all = False
         self.damage = Damage()
         self.failure: FFmpegError | None = None
         """What ended the container before its end."""
@@ -76,19 +79,47 @@ class Decoder:
                 continue
             for planned in self._plan.add(packet):
                 yield from self._decode_planned(planned)
+            if self._plan.is_past_the_end:
+                break
+        else:
+            self.has_read_all = True
         for planned in self._plan.finish() if self._plan is not None else ():
             yield from self._decode_planned(planned)
         yield from self._decode(None)
         self.damage.finish(self.place)
 
     def _read(self) -> Iterator[Packet[VideoStream]]:
-        try:
-            for packet in self._container.demux(self._stream):
-                if packet.size:  # the last one is empty: it stands for the end
-                    self.packets += 1
-                    yield packet
-        except FFmpegError as error:
-            self.failure = error
+        """Give the packets, over what the container cannot make sense of."""
+        attempts = 0
+        while attempts < _ATTEMPTS:
+            try:
+                for packet in self._container.demux(self._stream):
+                    if packet.size:  # the last one is empty: it stands for the end
+                        attempts = 0
+                        self._note_packet(packet)
+                        yield packet
+                return
+            except InvalidDataError as error:
+                self.failure = error
+                attempts += 1
+            except FFmpegError as error:
+                self.failure = error
+                return
+
+    def _note_packet(self, packet: Packet[VideoStream]) -> None:
+        self.packets += 1
+        if self.failure is not None:  # and yet it goes on
+            self.damage.unreadable(self.failure, self.place, None)
+            self.failure = None
+        self._look_for_gap(packet)
+
+    def _look_for_gap(self, packet: Packet[VideoStream]) -> None:
+        """Matroska is read on after bytes that make no sense, in silence; frames were in them."""
+        if not self._is_gapless or packet.pos is None or packet.pos < 0:
+            return
+        if self._read_to is not None and packet.pos - self._read_to > _HEADERS_BYTES:
+            self.damage.lost(packet.pos - self._read_to, self.place, self._read_to)
+        self._read_to = packet.pos + packet.size
 
     def _decode_planned(self, planned: Planned) -> Iterator[Decoded]:
         useless = self._intra or (self._keyframes_only and not planned.packet.is_keyframe)
@@ -134,6 +165,12 @@ class Decoder:
         gone = [pts for pts, planned in self._planned.items() if (planned.number or 0) < number]
         for pts in gone:
             del self._planned[pts]
+
+
+_ATTEMPTS = 16
+"""At a packet that makes no sense; each goes on behind it."""
+_HEADERS_BYTES = 1024
+"""More than is between two packets of the only stream in a file."""
 
 
 class _Clock:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Generator
+from io import FileIO
 from pathlib import Path
 
 from streaming.base import Notify, VideoFrame
@@ -45,9 +46,8 @@ class FileSource:
         """
         from streaming.video import decode_video  # noqa: PLC0415 - PyAV is loaded by whoever uses it
 
-        _check_readable(self._path)
         # Opened here, not by libavformat: then no name can mean anything but this file.
-        with self._path.open("rb", buffering=0) as file:
+        with _opened(self._path) as file:
             yield from decode_video(file, self._settings, Access(()), notify, self._is_closed, *self._range)
 
     def close(self) -> None:
@@ -58,16 +58,14 @@ class FileSource:
         return self._closed
 
 
-def _check_readable(path: Path) -> None:
-    """Look first: opening a named pipe or a device could block for ever."""
+def _opened(path: Path) -> FileIO:
     try:
-        mode = path.stat().st_mode
-    except (FileNotFoundError, NotADirectoryError, ValueError):  # a name with a zero byte
+        mode = path.stat().st_mode  # looked at first: opening a named pipe or a device could block for ever
+        if not stat.S_ISREG(mode):
+            kind = "a folder" if stat.S_ISDIR(mode) else "no regular file"
+            raise SourceUnavailableError(f"{path} is {kind}; name a video file", "refused")
+        return path.open("rb", buffering=0)
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: a name with a zero byte
         raise SourceUnavailableError(f"there is no file {path}", "not_found") from None
     except OSError as error:
         raise SourceUnavailableError(f"{path} cannot be read: {error.strerror}", "refused") from None
-    if not stat.S_ISREG(mode):
-        kind = "a folder" if stat.S_ISDIR(mode) else "no regular file"
-        raise SourceUnavailableError(f"{path} is {kind}; name a video file", "refused")
-    if not os.access(path, os.R_OK):
-        raise SourceUnavailableError(f"{path} may not be read by this process", "refused")

@@ -11,7 +11,7 @@ def library(name: str, extra: str) -> Any:
 
     Args:
         name: of the module: "av", "cv2", "mss".
-        extra: of this distribution, that brings it: "stream", "opencv", "screen".
+        extra: of this distribution, that brings it: "video", "opencv", "screen".
 
     Raises:
         UnsupportedStreamError: it is not installed, or cannot be loaded.

@@ -170,7 +170,7 @@ def pixel_frame(
 
 
 def _coded(format_: FrameFormat, settings: DecodeSettings, damage: Damage) -> PacketDecoder:
-    library("av", "stream")
+    library("av", "video")
     from streaming.coded import CodedDecoder  # noqa: PLC0415 - loads PyAV
 
     return CodedDecoder(format_, settings, damage)

@@ -92,6 +92,8 @@ class PacketsSource:
                 f"frames that could not be read, or not wholly: {self._damage.count}; "
                 f"the first is that of {self._damage.first_ms} ms"
             )
+        if self._decoder is not None and self._number == 0:
+            raise BrokenStreamError("no picture can be decoded of what came: there was no key frame")
 
     def _candidates(self) -> Generator[Candidate, None, None]:
         try:

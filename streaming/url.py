@@ -216,7 +216,7 @@ def _decoding() -> Callable[..., Generator[VideoFrame, None, None]]:
     Raises:
         UnsupportedStreamError: it is not installed.
     """
-    library("av", "stream")
+    library("av", "video")
     from streaming.video import decode_video  # noqa: PLC0415 - loads PyAV
 
     return decode_video

@@ -16,13 +16,13 @@ try:
 
     from streaming.container import BinaryReader, open_container, stream_error, video_stream
     from streaming.decoder import Decoded, Decoder
-    from streaming.ending import WatchedFile
     from streaming.hardware import Hardware, find_hardware
     from streaming.pixels import PixelReader, guard_pixels
     from streaming.selection import Selection
+    from streaming.truncation import WatchedFile
 except ImportError as error:
     raise UnsupportedStreamError(
-        f"reading video needs PyAV ({error}): pip install 'inferpipe[stream]'"
+        f"reading video needs PyAV ({error}): pip install 'inferpipe[video]'"
     ) from error
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def decode_video(
                 return
             if decoded.wanted:
                 yield _video_frame(decoded, pixels, _pixel_aspect(stream))
-        if not stopped():
+        if decoder.has_read_all and not stopped():
             _check_end(decoder, stream, watched)
 
 

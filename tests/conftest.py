@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -9,14 +10,22 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, settings
 from numpy.typing import NDArray
 from raw_host import RawHost
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED_DATA = ROOT.parent / "shared" / "data"
 
+# No test judges time: the machine may be busy with something else.
+settings.register_profile("inferpipe", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("inferpipe")
+
 # Tests that import the library before its adapter does report nowhere either.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
+# A shell's background job has interrupts ignored, and so would the programs that tests start and interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -34,7 +34,8 @@ from protocol.messages import (
 from protocol.options import NO_OPTIONS, RequestOptions
 from protocol.pixel_format import PixelFormat
 from worker.client_errors import Answer, HandshakeRefused, WorkerError, WorkerGone, raised
-from worker.client_stream import ClientStream, Source, StreamEvent
+from worker.client_events import StreamEvent
+from worker.client_stream import ClientStream, Source
 
 __all__ = [
     "Answer",

@@ -11,6 +11,9 @@ _SMALL_BYTES = 4096
 _GRANTS = 16
 """Credit comes back in so many parts: an event for each packet would cost more than the packet."""
 
+_IDLE_S = 0.05
+"""When nothing has come for so long, what is owed goes back too: the host may be waiting for it."""
+
 
 class Appendable(Protocol):
     """A source that bytes are sent into. Errors: those of `streaming.errors`."""
@@ -52,6 +55,8 @@ class StreamInput:
         self._joins = joins
         self._grant = grant
         self._fail = fail
+        self._owed = 0
+        """What the source has taken and the host does not know of yet."""
         self._chunks: deque[bytearray | bytes | memoryview] = deque()
         self._changed = threading.Condition()
         self._ended = False
@@ -99,16 +104,14 @@ class StreamInput:
             self._chunks.append(bytearray(data))
 
     def _run(self) -> None:
-        owed = 0
         try:
             while (chunk := self._next()) is not None:
                 size = len(chunk)
                 self._source.append(memoryview(chunk))
                 del chunk  # its memory is free for the next packet
-                owed += size
-                if owed >= self._credit // _GRANTS:
-                    self._give_back(owed)
-                    owed = 0
+                self._owed += size
+                if self._owed >= self._credit // _GRANTS:
+                    self._give_back()
             if not self._closed:
                 self._source.end()
         except Exception as error:  # noqa: BLE001 - the boundary of this stream
@@ -117,11 +120,16 @@ class StreamInput:
 
     def _next(self) -> bytearray | bytes | memoryview | None:
         with self._changed:
-            while not self._chunks and not self._ended and not self._closed:
-                self._changed.wait()
+            if self._owed and not self._changed.wait_for(self._has_news, _IDLE_S):
+                self._give_back()
+            self._changed.wait_for(self._has_news)
             return self._chunks.popleft() if self._chunks else None
 
-    def _give_back(self, size: int) -> None:
+    def _has_news(self) -> bool:
+        return bool(self._chunks) or self._ended or self._closed
+
+    def _give_back(self) -> None:
         with self._changed:
+            size, self._owed = self._owed, 0
             self._left += size
         self._grant(size)

@@ -91,7 +91,8 @@ def test_every_file_of_the_tree_is_there():
 
 
 @pytest.mark.parametrize(
-    "room", ["protocol", "model_files", "runtimes", "preprocess", "postprocessors", "frame_cache", "streaming", "worker"]
+    "room",
+    "protocol model_files runtimes preprocess postprocessors frame_cache streaming worker".split(),
 )
 def test_every_file_of_a_room_is_in_the_tree(room):
     named = {ROOT / folder / name for folder, name in tree()}

@@ -89,6 +89,13 @@ def test_a_header_that_says_something_impossible_ends_the_stream(host, data, cod
     assert host.command("ping")["status"] == "ok"
 
 
+def test_coded_frames_without_a_key_frame_are_no_empty_success(host):
+    stream = HostStream(host, PACKETS)
+    stream.send(header(0, 64, 48, FrameFormat.H264) + bytes(99))
+    stream.finish()
+    assert stream.frames()[1]["code"] == "decode_failed"
+
+
 def test_an_rtsp_server_that_ends_is_tried_again_until_the_host_closes(host, rtsp, tmp_path):
     path = tmp_path / "clip.mp4"
     path.write_bytes(encode(Clip(frames=60, fps=30)))

@@ -3,11 +3,11 @@
 import base64
 import json
 import struct
-import time
 
 import numpy as np
 import pytest
 from contract import tiny_onnx
+from e2e.queues import wait_queue
 from wire import (
     CACHE_FRAME,
     ENCODED,
@@ -46,9 +46,9 @@ def busy_worker(spawn, ms: int = 500, **settings):
 
 
 def occupy(host) -> int:
-    """Send a request, and give its predict call time to begin."""
+    """Send a request, and wait until its predict call has begun."""
     request_id = host.request(INFER_RAW, any_raw())
-    time.sleep(0.3)
+    wait_queue(host, predicting=1)
     return request_id
 
 

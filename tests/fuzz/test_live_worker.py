@@ -103,10 +103,15 @@ PAYLOADS = {
 OPTIONS = st.dictionaries(st.sampled_from(OPTION_KEYS), JSON, max_size=3).map(body) | st.binary(max_size=20)
 
 
+def is_answered(type_byte: int) -> bool:
+    """Packets of streams have no answers: `test_streams.py` beside this has garbage for them."""
+    return type_byte not in {8, 9}
+
+
 @st.composite
 def garbage(draw) -> tuple[int, bytes]:
     """A type byte and a payload that is nearly right, cut short, or nothing of the sort."""
-    type_byte = draw(st.sampled_from([*PAYLOADS]) | st.integers(0, 255))
+    type_byte = draw(st.sampled_from([*PAYLOADS]) | st.integers(0, 255).filter(is_answered))
     payload = draw(PAYLOADS.get(type_byte, st.binary(max_size=60)) | st.binary(max_size=60))
     if type_byte and draw(st.booleans()):
         type_byte |= 0x80

@@ -25,6 +25,9 @@ from model_files.remote import RemoteFiles
 from model_files.source import RemoteFile, Transfer
 from model_files.store import Store
 
+FOR_EVER_S = 3600.0
+"""Longer than a test may take: what would try again for so long fails it."""
+
 
 def test_a_file_is_fetched_once_and_told_of(files: Files) -> None:
     source, provider = files()
@@ -66,10 +69,8 @@ def test_progress_counts_from_the_last_byte_and_not_from_the_first_attempt(files
 def test_it_ends_when_nothing_comes_for_long(files: Files, tmp_path: Path) -> None:
     source, provider = files(retry_for_s=0.5)
     source.is_down = True
-    began = time.monotonic()
     with pytest.raises(SourceUnavailableError, match="nobody is there"):
         provider.local_files(ModelRef(URI))
-    assert time.monotonic() - began < 1.5
     assert nothing_left(tmp_path / "cache")
 
 
@@ -238,12 +239,10 @@ def test_freshness(files: Files, root: Path, settings: dict[str, bool]) -> None:
 def test_a_place_that_cannot_be_reached_leaves_what_is_there(
     files: Files, caplog: pytest.LogCaptureFixture
 ) -> None:
-    source, provider = files()
+    source, provider = files(retry_for_s=FOR_EVER_S)
     provider.local_files(ModelRef(URI))
     source.is_down = True
-    began = time.monotonic()
     assert provider.local_files(ModelRef(URI)).path.read_bytes() == CONTENT
-    assert time.monotonic() - began < 1
     assert "the one in the cache is used" in caplog.text
 
 

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import time
 from pathlib import Path
 
 import pytest
@@ -146,14 +145,12 @@ def test_a_model_that_is_here_loads_without_its_place_though_an_optional_compani
 ) -> None:
     for name in ("m.xml", "m.bin"):
         (root / "owner/name" / name).write_bytes(name.encode())
-    source, provider = files()
+    source, provider = files(retry_for_s=3600.0)  # longer than a test may take: nothing is tried again here
     digest = hashlib.sha256(b"m.xml").hexdigest() if is_pinned else None
     reference = ModelRef("double://owner/name/m.xml", digest)
     provider.local_files(reference)
     source.is_down = True
-    began = time.monotonic()
     found = provider.local_files(reference)
-    assert time.monotonic() - began < 1  # and not after `retry_for_s`
     assert sorted(path.name for path in found.path.parent.iterdir()) == ["m.bin", "m.xml"]
     assert "metadata.yaml: nobody is there; the model is used without it" in caplog.text
 

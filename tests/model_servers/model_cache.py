@@ -28,9 +28,10 @@ def binary() -> Path:
     if cargo is None:
         assert "INFERPIPE_CI" not in os.environ, "cargo is missing"
         pytest.skip("cargo is not installed")
-    command = [cargo, "build", "--quiet", "--release", "--package", PACKAGE]
+    # Of all packages, and with an example, as `cargo test` builds it: what that has built is not built anew.
+    command = [cargo, "build", "--quiet", "--workspace", "--bin", PACKAGE, "--example", "detect_folder"]
     subprocess.run(command, cwd=RUST, check=True, timeout=BUILD_S, stdin=subprocess.DEVNULL)
-    return Path(RUST, os.environ.get("CARGO_TARGET_DIR", "target"), "release", PACKAGE)
+    return Path(RUST, os.environ.get("CARGO_TARGET_DIR", "target"), "debug", PACKAGE)
 
 
 class ModelCacheServer:

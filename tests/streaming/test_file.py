@@ -2,6 +2,8 @@
 
 import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,6 @@ from streaming.base import StreamEvent, VideoFrame
 from streaming.errors import SourceUnavailableError, StreamError
 from streaming.file import FileSource
 from streaming.settings import DecodeSettings
-
 from tests.streaming.clips import BY_NAME, MATROSKA, encode
 
 
@@ -78,10 +79,15 @@ def test_a_pipe_without_a_writer_does_not_block(tmp_path: Path) -> None:
     assert reason_of(tmp_path / "pipe.mp4") == "refused"
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
 def test_a_file_without_permission_is_refused(clip: Path) -> None:
     clip.chmod(stat.S_IWUSR)
-    assert reason_of(clip) == "refused"
+    user = os.geteuid()
+    if user == 0:  # root may read every file
+        os.seteuid(65534)
+    try:
+        assert reason_of(clip) == "refused"
+    finally:
+        os.seteuid(user)
 
 
 def test_a_playlist_opens_no_other_file(tmp_path: Path, clip: Path) -> None:
@@ -115,3 +121,19 @@ def test_close_ends_the_frames_without_an_error(clip: Path) -> None:
     source.close()
     source.close()
     assert sum(1 for _ in frames) <= 2
+
+
+def test_a_missing_library_is_named_with_its_extra(clip: Path) -> None:
+    program = (
+        "import sys; sys.modules['av'] = None\n"
+        "from streaming.errors import UnsupportedStreamError\n"
+        "from streaming.file import FileSource\n"
+        "from streaming.settings import DecodeSettings\n"
+        "try: next(FileSource(sys.argv[1], DecodeSettings()).frames(print))\n"
+        "except UnsupportedStreamError as error: print(error)\n"
+    )
+    root = Path(__file__).resolve().parent.parent.parent
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(clip)], cwd=root, capture_output=True, text=True, check=True
+    )
+    assert "pip install 'inferpipe[video]'" in done.stdout

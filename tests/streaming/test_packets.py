@@ -395,4 +395,4 @@ def test_pixels_need_no_video_library() -> None:
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=False
     )
     assert done.stderr.startswith("UnsupportedStreamError: av")
-    assert "pip install 'inferpipe[stream]'" in done.stderr
+    assert "pip install 'inferpipe[video]'" in done.stderr

@@ -1,4 +1,4 @@
-"""From containers to frames: all of them, at their times, over what is damaged, no more than is asked for."""
+"""From containers to frames: all of them, at their times, with bounded memory."""
 
 import dataclasses
 import gc
@@ -6,92 +6,30 @@ import hashlib
 import io
 import json
 import os
-import time
-from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import av
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from protocol.pixel_format import PixelFormat
-from streaming.base import StreamEvent, VideoFrame
-from streaming.container import open_container, video_stream
-from streaming.decoder import Decoder
-from streaming.errors import BrokenStreamError, StreamError, StreamTooLargeError, UnsupportedStreamError
-from streaming.selection import Selection
+from streaming.errors import StreamTooLargeError
 from streaming.settings import Access, DecodeSettings
 from streaming.video import decode_video
-
 from tests.streaming.clips import (
     BY_NAME,
     INDEX_AT_END,
-    LEVELS,
     MATROSKA,
     TRANSPORT,
     WEBM,
     Clip,
     encode,
-    number_of,
 )
+from tests.streaming.decoding import REORDERED, ForwardOnly, decode, never, noise, numbers
 
 VECTORS = json.loads((Path(__file__).parent.parent / "vectors" / "videos.json").read_text())
-REORDERED = {"preset": "medium", "x264-params": "scenecut=0:b-adapt=0"}
-
-
-class ForwardOnly:
-    """A file object as a growing one is: it can be read, and that is all."""
-
-    def __init__(self, data: bytes) -> None:
-        self._file = io.BytesIO(data)
-        self.given = 0
-
-    def read(self, size: int) -> bytes:
-        data = self._file.read(size)
-        self.given += len(data)
-        return data
-
-
-def never() -> bool:
-    return False
-
-
-def decode(
-    data: bytes,
-    *,
-    file: Callable[[bytes], Any] = io.BytesIO,
-    first: int = 0,
-    end: int | None = None,
-    **settings: Any,
-) -> tuple[list[VideoFrame], list[StreamEvent], StreamError | None]:
-    """Return frames, events, and the error at the end."""
-    frames: list[VideoFrame] = []
-    events: list[StreamEvent] = []
-    try:
-        for frame in decode_video(
-            file(data), DecodeSettings(**settings), Access(()), events.append, never, first, end
-        ):
-            frames.append(frame)  # noqa: PERF402 - those before an error are kept
-    except StreamError as error:
-        return frames, events, error
-    return frames, events, None
-
-
-def numbers(frames: list[VideoFrame]) -> list[int]:
-    """Return the numbers of the frames, which have to be those of their pictures."""
-    assert [number_of(frame.frame_data, frame.height) for frame in frames] == [
-        frame.frame_number % LEVELS for frame in frames
-    ]
-    return [frame.frame_number for frame in frames]
-
-
-def noise(number: int, height: int, width: int) -> NDArray[np.uint8]:
-    """Return a picture that takes many bytes."""
-    random = np.random.default_rng(number)
-    return random.integers(16, 235, (height, width), dtype=np.uint8)
 
 
 @pytest.mark.parametrize("name", VECTORS)
@@ -201,176 +139,6 @@ def test_pixels_are_made_square() -> None:
     assert (frames[0].width, frames[0].height) == (96, 48)
     assert events[0].fields["pixelAspect"] == "3:2"
     assert (events[0].fields["width"], events[0].fields["height"]) == (96, 48)
-
-
-@pytest.mark.parametrize("name", BY_NAME)
-@pytest.mark.parametrize("b_frames", [0, 2])
-@pytest.mark.parametrize(
-    ("settings", "expected"),
-    [
-        ({"every_nth": 3}, range(0, 30, 3)),
-        ({"every_nth": 7}, range(0, 30, 7)),
-        ({"keyframes_only": True}, range(0, 30, 10)),
-        ({"keyframes_only": True, "every_nth": 2}, range(0, 30, 20)),
-        ({"max_fps": 10}, range(0, 30, 3)),
-        ({"first": 13}, range(13, 30)),
-        ({"first": 13, "end": 22}, range(13, 22)),
-        ({"first": 10, "end": 11}, range(10, 11)),
-        ({"first": 30}, range(0)),
-        ({"end": 5}, range(5)),
-        ({"first": 4, "every_nth": 5}, range(4, 30, 5)),
-    ],
-)
-def test_frames_keep_their_numbers_and_times_whatever_is_left_out(
-    name: str, b_frames: int, settings: dict[str, Any], expected: range
-) -> None:
-    clip = BY_NAME[name]
-    if b_frames and clip.codec == "libx264":
-        clip = dataclasses.replace(clip, b_frames=b_frames, encoder=REORDERED)
-    data = encode(clip)
-    times = [frame.timestamp_ms for frame in decode(data)[0]]
-    frames, _, error = decode(data, **settings)
-    assert error is None
-    assert numbers(frames) == list(expected)
-    assert [frame.timestamp_ms for frame in frames] == [times[number] for number in expected]
-
-
-def decoded_count(data: bytes, settings: DecodeSettings, start_frame: int = 0) -> int:
-    """Return how many pictures the decoder has made."""
-    with open_container(io.BytesIO(data), settings, Access(()), None) as container:
-        selection = Selection(settings, start_frame)
-        decoder = Decoder(container, video_stream(container), settings, selection, start_frame)
-        return sum(1 for _ in decoder.frames(never))
-
-
-def test_what_nobody_wants_and_nobody_refers_to_is_not_decoded() -> None:
-    clip = dataclasses.replace(
-        INDEX_AT_END,
-        frames=61,
-        gop=300,
-        b_frames=3,
-        encoder={**REORDERED, "x264-params": "b-pyramid=none:b-adapt=0:scenecut=0"},
-    )
-    data = encode(clip)
-    assert decoded_count(data, DecodeSettings()) == 61
-    assert decoded_count(data, DecodeSettings(every_nth=4)) == 16  # all others are B frames
-    assert decoded_count(data, DecodeSettings(max_fps=30 / 4)) == 16
-
-
-def test_key_frames_alone_are_decoded_where_only_those_are_asked_for() -> None:
-    for clip in (MATROSKA, TRANSPORT, INDEX_AT_END, WEBM):
-        assert decoded_count(encode(clip), DecodeSettings(keyframes_only=True)) == 3
-
-
-def test_decoding_begins_at_the_key_frame_before_the_start() -> None:
-    assert decoded_count(encode(MATROSKA), DecodeSettings(), start_frame=25) == 10
-
-
-@pytest.mark.parametrize("codec", ["libvpx", "libvpx-vp9"])
-@pytest.mark.parametrize("settings", [{"every_nth": 4}, {"keyframes_only": True}, {"first": 17}])
-def test_frames_that_are_never_shown_are_not_counted(codec: str, settings: dict[str, Any]) -> None:
-    hiding = {"auto-alt-ref": "1", "lag-in-frames": "16", "deadline": "good", "cpu-used": "5", "b": "1M"}
-    data = encode(dataclasses.replace(WEBM, codec=codec, gop=20, frames=40, encoder=hiding))
-    frames, _, error = decode(data, **settings)
-    assert error is None
-    everything, _, _ = decode(data)
-    times = {frame.frame_number: frame.timestamp_ms for frame in everything}
-    assert len(times) == 40
-    assert numbers(frames)
-    assert [times[frame.frame_number] for frame in frames] == [frame.timestamp_ms for frame in frames]
-
-
-def test_nothing_after_the_end_is_read() -> None:
-    data = encode(dataclasses.replace(TRANSPORT, frames=300, width=320, height=240, picture=noise))
-    file = ForwardOnly(data)
-    frames = decode_video(file, DecodeSettings(), Access(()), lambda _: None, never, 0, 5)
-    assert len(list(frames)) == 5
-    assert file.given < len(data) / 2
-
-
-@pytest.mark.parametrize("name", BY_NAME)
-@pytest.mark.parametrize("share", [0.35, 0.6, 0.93])
-def test_a_truncated_file_gives_what_it_has_and_says_where_it_ends(name: str, share: float) -> None:
-    data = encode(dataclasses.replace(BY_NAME[name], picture=noise))
-    cut = int(len(data) * share) | 1
-    frames, _, error = decode(data[:cut])
-    assert isinstance(error, BrokenStreamError)
-    assert f"{cut:,}" in str(error)
-    assert [frame.frame_number for frame in frames] == list(range(len(frames)))
-    if name != "index_at_end":
-        assert len(frames) >= int(30 * share) - 4
-        assert f"after frame {frames[-1].frame_number} (" in str(error)
-
-
-@pytest.mark.parametrize("name", ["faststart", "fragmented", "matroska", "webm"])
-def test_a_truncated_forward_stream_is_told_too(name: str) -> None:
-    data = encode(dataclasses.replace(BY_NAME[name], picture=noise))
-    frames, _, error = decode(data[: len(data) // 2], file=ForwardOnly)
-    assert 10 <= len(frames) <= 15
-    assert isinstance(error, BrokenStreamError)
-
-
-@pytest.mark.parametrize("name", ["faststart", "matroska", "transport"])
-def test_decoding_goes_on_after_damage_and_tells_of_it_at_the_end(name: str) -> None:
-    clip = dataclasses.replace(BY_NAME[name], frames=60, picture=noise)
-    data = bytearray(encode(clip))
-    middle = len(data) * 4 // 10
-    data[middle : middle + 6000] = os.urandom(6000)
-    frames, _, error = decode(bytes(data))
-    assert isinstance(error, BrokenStreamError)
-    assert "damaged" in str(error)
-    assert any(frame.metadata.get("damaged") for frame in frames) or len(frames) < 60
-    assert len(frames) >= 50
-    intact = [frame for frame in frames if frame.timestamp_ms >= frames[0].timestamp_ms + 1700]
-    assert intact
-    assert not any("damaged" in frame.metadata for frame in intact)
-
-
-@pytest.mark.parametrize("seed", range(8))
-def test_random_damage_ends_with_an_error_of_streams_or_none(seed: int) -> None:
-    random = np.random.default_rng(seed)
-    for clip in BY_NAME.values():
-        data = bytearray(encode(dataclasses.replace(clip, picture=noise, frames=12)))
-        for place in random.integers(0, len(data), 12):
-            data[place] = random.integers(0, 256)
-        began = time.monotonic()
-        frames, _, _ = decode(bytes(data), file=(io.BytesIO, ForwardOnly)[seed % 2], every_nth=1 + seed % 3)
-        given = [frame.frame_number for frame in frames]
-        assert given == sorted(set(given))
-        assert time.monotonic() - began < 5
-
-
-def sound_alone() -> bytes:
-    file = io.BytesIO()
-    with av.open(file, "w", format="matroska") as container:
-        stream = container.add_stream("pcm_s16le", rate=8000, layout="mono")
-        frame = av.AudioFrame.from_ndarray(np.zeros((1, 800), np.int16), format="s16", layout="mono")
-        frame.rate = 8000
-        container.mux(stream.encode(frame))
-    return file.getvalue()
-
-
-@pytest.mark.parametrize(
-    ("data", "kind", "text"),
-    [
-        (b"", BrokenStreamError, "empty"),
-        (os.urandom(5000), StreamError, "opened"),
-        (b"This is a letter to you.\n" * 100, StreamError, "opened"),
-        (sound_alone(), UnsupportedStreamError, "only audio"),
-        (b"#EXTM3U\n#EXTINF:1,\nfile:///etc/hostname\n#EXT-X-ENDLIST\n", StreamError, "opened"),
-        (b"ffconcat version 1.0\nfile /etc/hostname\n", UnsupportedStreamError, "opened"),
-    ],
-    ids=["nothing", "noise", "text", "sound", "playlist", "script"],
-)
-@pytest.mark.parametrize("file", [io.BytesIO, ForwardOnly])
-def test_what_is_no_video_is_refused(
-    data: bytes, kind: type[StreamError], text: str, file: Callable[[bytes], Any]
-) -> None:
-    frames, events, error = decode(data, file=file)
-    assert not frames
-    assert not events
-    assert isinstance(error, kind)
-    assert text in str(error)
 
 
 def test_a_picture_that_is_too_large_is_refused_before_it_is_decoded() -> None:

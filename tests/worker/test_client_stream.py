@@ -94,6 +94,17 @@ def test_a_file_that_the_worker_reads_while_it_answers_pictures(tmp_path):
     with_worker(use)
 
 
+def test_whoever_waits_for_one_answer_gets_the_last(tmp_path):
+    (tmp_path / "a.mkv").write_bytes(clip())
+    source = {"type": "file", "path": str(tmp_path / "a.mkv")}
+
+    async def use(worker: WorkerClient) -> None:
+        answer = await worker.command("stream_open", streamId=5, source=source)
+        assert (answer["event"], answer["frames"], answer["reason"]) == ("end", 30, "eof")
+
+    with_worker(use)
+
+
 def test_several_streams_and_several_models_at_once():
     async def use(worker: WorkerClient) -> None:
         await worker.command("load", index=1, config={"path": "fake:echo?size=64"})

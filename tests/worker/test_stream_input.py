@@ -149,3 +149,14 @@ def test_packets_of_no_bytes_cost_nothing(make, sink):
     made.end()
     assert sink.ended.wait(PATIENCE_S)
     assert sink.chunks == []
+
+
+def test_all_credit_is_back_when_nothing_comes_any_more(make, granted):
+    made = make()
+    for size in (1, 70_000, 3):
+        assert made.feed(memoryview(bytes(size)))
+    back = granted.get(timeout=PATIENCE_S)
+    while back < 70_004:
+        back += granted.get(timeout=PATIENCE_S)
+    assert back == 70_004
+    assert made.feed(memoryview(bytes(CREDIT)))

@@ -13,6 +13,7 @@ VALUES: dict[str, Callable[[], Iterable[str]]] = {
     "--runtime": lambda: ("auto", *runtime_names()),
     "--device": lambda: DEVICES,
     "--postprocessor": lambda: POSTPROCESSORS,
+    "--hwaccel": lambda: ("auto", "cuda", "vaapi", "qsv", "videotoolbox", "d3d11va"),
 }
 """Options with values that are worth offering, though others are allowed."""
 

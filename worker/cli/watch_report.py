@@ -13,7 +13,7 @@ from worker.cli.progress import Progress
 from worker.cli.table import table
 from worker.cli.terminal import STDERR, columns, note, wrapped
 from worker.client import StreamEvent
-from worker.client_stream import FrameEvent, StartedEvent
+from worker.client_events import FrameEvent, StartedEvent
 
 _BAR_COLUMNS = 16
 _REDRAW_S = 0.1

@@ -63,6 +63,7 @@ class Plan:
         self._milliseconds = milliseconds
         self._start_frame = start_frame
         self._skipping = start_frame > 0
+        self._has_new_keyframe = False
         self._pending: deque[Planned] = deque()
         self._pending_bytes = 0
         self._unnumbered: list[tuple[int, int, Planned]] = []
@@ -84,6 +85,11 @@ class Plan:
             self._number(self._unnumbered[0][0])
         yield from self._decided()
 
+    @property
+    def is_past_the_end(self) -> bool:
+        """Whether no packet that is still to come is given."""
+        return self._selection.ended(self._numbered)
+
     def finish(self) -> Iterator[Planned]:
         """Give all that is left; nothing follows."""
         self._number(_END)
@@ -95,6 +101,7 @@ class Plan:
         while self._unnumbered and self._unnumbered[0][0] <= decoded:
             shown, _, planned = heappop(self._unnumbered)
             planned.number = self._numbered
+            self._has_new_keyframe |= planned.packet.is_keyframe
             self._numbered += 1
             planned.wanted = self._selection.wants(
                 planned.number, shown * self._milliseconds, planned.packet.is_keyframe
@@ -113,7 +120,7 @@ class Plan:
 
     def _skip(self) -> None:
         """Drop what comes before the newest key frame that is not after the start."""
-        for index in range(len(self._pending) - 1, 0, -1):
+        for index in range(len(self._pending) - 1 if self._has_new_keyframe else 0, 0, -1):
             planned = self._pending[index]
             if (
                 planned.packet.is_keyframe
@@ -123,6 +130,7 @@ class Plan:
                 for _ in range(index):
                     self._pending_bytes -= self._pending.popleft().packet.size
                 break
+        self._has_new_keyframe = False
         reached = self._numbered > self._start_frame
         if reached or self._pending_bytes > _GROUP_BYTES:
             self._skipping = False
