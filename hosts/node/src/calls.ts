@@ -63,8 +63,9 @@ export class Calls {
         });
       begin = (): void => void this.#supervisor.gate.pass(changes, work);
     }
-    const { retries, heavy, free } = plan;
-    const call = new Call(message, lane, waiter, { sequence: ++this.#made, retries, heavy, free, over });
+    const { retries, heavy, endless, free } = plan;
+    const settings = { sequence: ++this.#made, retries, heavy, endless, free, over };
+    const call = new Call(message, lane, waiter, settings);
     if (options.signal?.aborted === true) {
       call.fail(cancelledBy(options.signal));
       return call;
@@ -86,6 +87,11 @@ export class Calls {
     this.#supervisor.submit(call);
   }
 }
+
+/** What changes and requests of the same slot have in common: `changes` of the ones, among `needs` of the others. */
+export const modelName = (index: number): string => `model ${index}`;
+/** The same of a cached frame. */
+export const frameName = (frameId: number): string => `frame ${frameId}`;
 
 /** What a `try…` call is rejected with. */
 export function busy(): WorkerError {

@@ -4,6 +4,7 @@
  * @packageDocumentation
  */
 export type * from "./api.js";
+export { packetFrame } from "./packetFrame.js";
 export { type PoolEvents, type PoolOptions, WorkerPool } from "./pool.js";
 export { LIBRARY_CODES, WIRE_CODES, WorkerError } from "./protocol/errors.js";
 export { PIXEL_FORMATS, pixelBytes } from "./protocol/pixelFormat.js";

@@ -25,7 +25,7 @@ import type { InferResult, TaskEvent } from "./protocol/results.js";
 import type { SharedRingOptions } from "./regionHost.js";
 import type { SharedRing } from "./sharedRing.js";
 import type { Source } from "./source.js";
-import type { InferStream, StreamSource } from "./stream.js";
+import type { InferStream, StreamOptions, StreamSource } from "./stream.js";
 
 /** How much a worker has to do. */
 export interface InFlight {
@@ -83,12 +83,12 @@ export interface Inferrer {
     attachments?: readonly Uint8Array[],
     options?: InferOptions,
   ): AsyncIterableIterator<TaskEvent>;
-  /** Open a stream of pictures. */
-  openStream(
-    source: StreamSource,
-    models: readonly number[],
-    options?: InferOptions & JsonObject,
-  ): InferStream;
+  /**
+   * Open a stream of pictures: video that is uploaded, frames one by one, a file, a URL, a camera, a screen. Each
+   * frame is decoded once and goes through every one of the models, by default that of slot 0. What goes wrong is
+   * thrown by the loop over its events.
+   */
+  openStream(source: StreamSource, models?: readonly number[], options?: StreamOptions): InferStream;
   /** A camera, of which at most one picture is in flight and one waits: the newest. */
   source(name: string, model: number, options?: InferOptions): Source;
   /** Memory that is shared with the worker: pictures in it take no way through the pipe. */

@@ -1,5 +1,5 @@
 // Calls whose answers come in several parts.
-import type { CallPlan, Calls } from "./calls.js";
+import { type CallPlan, type Calls, modelName } from "./calls.js";
 import type { Call, Waiter } from "./connection/call.js";
 import { OpenStream } from "./inferStream.js";
 import type { InferOptions } from "./options.js";
@@ -13,9 +13,23 @@ import {
   taskMessage,
 } from "./protocol/message.js";
 import type { TaskEvent } from "./protocol/results.js";
-import { wireOptionsOf } from "./protocol/wireOptions.js";
-import type { InferStream, StreamSource } from "./stream.js";
+import type { InferStream, StreamOptions, StreamSource } from "./stream.js";
 import type { Supervisor } from "./supervisor/supervisor.js";
+
+/** Sources that may have no end of their own, and of which nothing is lost when they are opened again. */
+const LIVE: Readonly<Record<StreamSource["type"], boolean>> = {
+  push: false,
+  packets: false,
+  file: false,
+  url: true,
+  camera: true,
+  screen: true,
+};
+
+/** The worker's default. */
+const MOST_PACKET_BYTES = 2 ** 28;
+/** What the length of a packet counts beside the data: id, type, stream id. */
+const PACKET_OVERHEAD = 9;
 
 /** Starts tasks and streams of one worker. */
 export class Multipart {
@@ -47,25 +61,30 @@ export class Multipart {
   }
 
   /** See `Worker.openStream`. */
-  openStream(
-    source: StreamSource,
-    models: readonly number[],
-    options: InferOptions & JsonObject,
-  ): InferStream {
+  openStream(source: StreamSource, models: readonly number[], options: StreamOptions): InferStream {
     this.#lastStreamId += 1;
     const streamId = this.#lastStreamId;
     let call: Call | undefined;
     const send = (message: Message): Promise<void> => this.#toHolder(call, message);
     const stream = new OpenStream(source.type, {
-      data: (bytes) => send(streamDataMessage(streamId, bytes)),
+      mostBytes: this.#mostData(),
+      data: (parts) => send(streamDataMessage(streamId, parts)),
       end: () => send(streamEndMessage(streamId)),
       close: () => this.#closeStream(call, streamId),
     });
     call = this.#start("stream", stream, () => {
-      const command = { cmd: "stream_open", streamId, source, models, options: wireOptionsOf(options) };
-      return { message: commandMessage(command), lane: "command", options };
+      const { signal: _signal, timeoutMs: _timeoutMs, ...wireOptions } = options;
+      const command = { cmd: "stream_open", streamId, source, models, options: wireOptions };
+      const [needs, endless] = [models.map(modelName), LIVE[source.type]];
+      return { message: commandMessage(command), lane: "stream", options, needs, endless };
     });
     return stream;
+  }
+
+  /** What fits into one packet behind its header. */
+  #mostData(): number {
+    const { maxPacketBytes = MOST_PACKET_BYTES } = this.#supervisor.ready?.limits ?? {};
+    return maxPacketBytes - PACKET_OVERHEAD;
   }
 
   /** A worker without the feature says so here, before anything is sent. */

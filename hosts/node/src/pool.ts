@@ -34,7 +34,7 @@ import type { AttachedRegion, RegionFileInfo, RegionHost, SharedRingOptions } fr
 import { Rings } from "./rings.js";
 import type { SharedRing } from "./sharedRing.js";
 import { Source } from "./source.js";
-import type { InferStream, StreamSource } from "./stream.js";
+import type { InferStream, StreamOptions, StreamSource } from "./stream.js";
 import { Worker } from "./worker.js";
 
 /** How a pool is started and kept. */
@@ -183,10 +183,13 @@ export class WorkerPool extends EventEmitter<PoolEvents> implements Inferrer, Re
   /** {@inheritDoc Inferrer.openStream} */
   openStream(
     source: StreamSource,
-    models: readonly number[],
-    options: InferOptions & JsonObject = {},
+    models: readonly number[] = [0],
+    options: StreamOptions = {},
   ): InferStream {
-    return this.#choose(options).worker.openStream(source, models, options);
+    const member = this.#choose(options);
+    const stream = member.worker.openStream(source, models, options);
+    void member.count(0, () => stream.ended); // else all streams would go to the same worker
+    return stream;
   }
 
   /** {@inheritDoc Inferrer.source} */

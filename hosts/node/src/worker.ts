@@ -1,6 +1,6 @@
 // A worker as a program sees it.
 import { EventEmitter } from "node:events";
-import { busy, type CallPlan, Calls } from "./calls.js";
+import { busy, type CallPlan, Calls, frameName, modelName } from "./calls.js";
 import { EarlyEvents } from "./earlyEvents.js";
 import type { WorkerEvents } from "./events.js";
 import type { CachedImage, Image, SentImage } from "./image.js";
@@ -38,7 +38,7 @@ import { frameIdOf, inferRequest, pictureOf } from "./requests.js";
 import { Rings } from "./rings.js";
 import type { SharedRing } from "./sharedRing.js";
 import { Source } from "./source.js";
-import type { InferStream, StreamSource } from "./stream.js";
+import type { InferStream, StreamOptions, StreamSource } from "./stream.js";
 import { createSupervisor } from "./supervisor/create.js";
 import type { Memory } from "./supervisor/memory.js";
 import type { Supervisor } from "./supervisor/supervisor.js";
@@ -235,8 +235,8 @@ export class Worker extends EventEmitter<WorkerEvents> implements Inferrer, Regi
   /** {@inheritDoc Inferrer.openStream} */
   openStream(
     source: StreamSource,
-    models: readonly number[],
-    options: InferOptions & JsonObject = {},
+    models: readonly number[] = [0],
+    options: StreamOptions = {},
   ): InferStream {
     return this.#multipart.openStream(source, models, options);
   }
@@ -303,7 +303,3 @@ export class Worker extends EventEmitter<WorkerEvents> implements Inferrer, Regi
     return this.#calls.request(plan, (answer) => answer as unknown as Answer);
   }
 }
-
-/** What changes and requests of the same slot or frame have in common. */
-const modelName = (index: number): string => `model ${index}`;
-const frameName = (frameId: number): string => `frame ${frameId}`;

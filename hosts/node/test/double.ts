@@ -1,9 +1,14 @@
 // Workers for the tests: the double that does as it is told, and what it says of what it got.
+import assert from "node:assert/strict";
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
+import { setTimeout as sleep } from "node:timers/promises";
 import type { LogEvent, SpawnOptions } from "../src/api.js";
 import { Worker } from "../src/worker.js";
 import { PACKAGE } from "./support.js";
+
+/** Longer than anything here takes, also on a busy machine. */
+export const PATIENCE_MS = 30_000;
 
 /** How a double of the worker is started; `doubleWorker.mjs` lists what it can do. */
 export function double(...behaviour: string[]): SpawnOptions {
@@ -61,12 +66,21 @@ export function isAlive(pid: number): boolean {
  * Whether a process is there that is no child of this one, and has not ended: whoever adopted it reaps it in
  * its own time.
  */
-export function isRunning(pid: number): boolean {
+function isRunning(pid: number): boolean {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, "latin1");
     return !stat.slice(stat.lastIndexOf(")")).startsWith(") Z");
   } catch {
     return false;
+  }
+}
+
+/** Waits until such a process has ended. */
+export async function hasEnded(pid: number): Promise<void> {
+  const begun = performance.now();
+  while (isRunning(pid)) {
+    assert.ok(performance.now() - begun < PATIENCE_MS, `process ${pid} is still there`);
+    await sleep(20);
   }
 }
 

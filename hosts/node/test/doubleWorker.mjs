@@ -13,13 +13,14 @@
 // or not flood           writes 20 MB of stderr before each answer parts N         answers a task with N
 // tokens and the end, each as soon as it is told to go on by nobody slowParts       answers a task with a
 // token every 20 ms until it is cancelled stream          serves streams: 8 bytes of credit at a time, an
-// event for each piece of data stubborn        does not end when its input does
+// event for each piece of data stubborn        does not end when its input does bare            has no
+// features
 import { writeSync } from "node:fs";
 
 const [behaviour, number = "3"] = process.argv.slice(2);
 const NAMES = ["command", "jpeg", "raw", "batch", "cache", "cached", "shared", "task", "data", "end"];
 const LIMITS = { maxInFlight: 256, maxInFlightBytes: 2 ** 30, drainTimeoutMs: 300 };
-const features = ["options", "cancel", "task", "stream"];
+const features = behaviour === "bare" ? [] : ["options", "cancel", "task", "stream"];
 
 function write(bytes) {
   for (let done = 0; done < bytes.length; ) {

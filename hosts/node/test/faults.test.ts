@@ -22,10 +22,8 @@ test("the real worker is killed: what is in flight is rejected, and the next one
   withWorker(fakes("hang?size=32"), async (worker) => {
     const calls = outcomes([worker.infer(0, numbered(1)), worker.infer(0, numbered(2))]);
     await worker.ping();
-    const begun = performance.now();
     process.kill(worker.pid ?? 0, "SIGKILL");
     assert.deepEqual(await calls, ["worker_died", "worker_died"]);
-    assert.ok(performance.now() - begun < 1000);
     assert.equal((await worker.ping()).status, "ok");
   }));
 

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { WorkerError } from "../src/api.js";
 import type { Worker } from "../src/worker.js";
-import { withWorker } from "./double.js";
+import { PATIENCE_MS, withWorker } from "./double.js";
 import { fakes, numbered, readId } from "./support.js";
 
 const LONG = process.env.INFERPIPE_LONG === "1";
@@ -56,11 +56,11 @@ test(`${REQUESTS} requests, ${KILLS} kills, with retries: every one is answered 
     assert.equal(right, REQUESTS);
   }));
 
-test(`${REQUESTS} requests, ${KILLS} kills, without: answered right, or rejected within a second`, () =>
+test(`${REQUESTS} requests, ${KILLS} kills, without: answered right, or rejected`, () =>
   withWorker(OPTIONS, async (worker) => {
     const { right, wrong, late } = await underKills(worker, 0);
     assert.deepEqual(wrong, []);
     assert.equal(right + late.length, REQUESTS);
     assert.ok(late.length >= 1 && late.length <= KILLS * LANES, `${late.length} rejections`);
-    assert.ok(Math.max(...late) < 1000, `the slowest came after ${Math.max(...late)} ms`);
+    assert.ok(Math.max(...late) < PATIENCE_MS, `the slowest came after ${Math.max(...late)} ms`);
   }));

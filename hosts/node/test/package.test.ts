@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { promisify } from "node:util";
+import { Clips } from "./clips.js";
 import { PACKAGE, PYTHON, REPOSITORY } from "./support.js";
 
 const run = promisify(execFile);
@@ -78,8 +79,9 @@ console.log(count({ kind: "scores", scores: [] } as unknown as InferResult), err
 describe("the README", () => {
   /** What its later snippets presume. */
   const PRELUDE = `
+    import { createReadStream } from "node:fs";
     import { readFile } from "node:fs/promises";
-    import { Worker, WorkerError, WorkerPool } from "inferpipe";
+    import { packetFrame, Worker, WorkerError, WorkerPool } from "inferpipe";
     const config = { models: [{ path: "models/shapes.onnx" }] };
     const worker = await Worker.spawn({ config });
     const jpeg = await readFile("photo.jpg");
@@ -97,6 +99,9 @@ describe("the README", () => {
     await writeFile(join(scratch, "bin/python3"), `#!/bin/sh\nexec '${PYTHON}' "$@"\n`, { mode: 0o755 });
     await symlink(`${REPOSITORY}models`, join(scratch, "models"));
     await copyFile(`${REPOSITORY}models/scenes/scene-2-640x480.jpg`, join(scratch, "photo.jpg"));
+    const clips = await Clips.make("faststart");
+    await copyFile(clips.path("faststart"), join(scratch, "clip.mp4"));
+    await clips.remove();
   });
 
   async function runProgram(name: string, code: string): Promise<string> {

@@ -1,10 +1,11 @@
-// Answers in several parts, by a double that speaks them: the worker does not have tasks and streams yet.
+// Answers in several parts, by a double: tasks, which the worker does not have yet, and what shows of a stream
+// only where each piece of data is told. All else of streams is in streams.test.ts and streamLife.test.ts.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { type StreamEvent, type TaskEvent, WorkerError } from "../src/api.js";
 import { Parts } from "../src/parts.js";
 import { double, isAlive, settled, Told, withWorker } from "./double.js";
-import { fakes, withCode } from "./support.js";
+import { withCode } from "./support.js";
 
 test("a task gives its parts in their order and ends with the final one", () =>
   withWorker(double("parts", "3"), async (worker) => {
@@ -60,7 +61,7 @@ test("the death of the worker ends the loop", () =>
   }));
 
 test("a worker without the feature is not asked", () =>
-  withWorker(fakes("noop?size=32"), async (worker) => {
+  withWorker(double("bare"), async (worker) => {
     await assert.rejects(worker.task(0, {}).next(), withCode("unsupported"));
     const stream = worker.openStream({ type: "push" }, [0]);
     await assert.rejects(stream.next(), withCode("unsupported"));
@@ -113,22 +114,9 @@ test("a stream sends as much as it has credit for, in pieces, and no more while 
       if (frames.length === 3 && written) void stream.end();
       if (frames.length === 3 && !written) void writing.then(() => stream.end());
     }
-    assert.deepEqual(
-      frames.map(({ bytes }) => bytes),
-      ["abcdefgh", "ijklmnop", "qrst"],
-    );
+    assert.deepEqual(frames.map(bytesOf), ["abcdefgh", "ijklmnop", "qrst"]);
     await writing;
     await assert.rejects(stream.write(Buffer.alloc(1)), withCode("closed"));
-  }));
-
-test("a frame of a packets stream goes whole", () =>
-  withWorker(double("stream"), async (worker) => {
-    const stream = worker.openStream({ type: "packets" }, [0]);
-    await Promise.all([stream.write(Buffer.from("abcde")), readUntil(stream, "frame")]);
-    const second = stream.write(Buffer.from("fghij"));
-    assert.equal((await readUntil(stream, "frame")).bytes, "fghij");
-    await second;
-    await stream.close();
   }));
 
 test("leaving the loop closes the stream", () =>
@@ -159,6 +147,11 @@ test("a stream ends with its worker, and its data goes to no other", () =>
     assert.equal(isAlive(pid), false);
     await worker.ping();
   }));
+
+/** What the double says that it got. */
+function bytesOf(event: StreamEvent): unknown {
+  return "bytes" in event ? event.bytes : undefined;
+}
 
 async function readUntil(stream: AsyncIterator<StreamEvent>, wanted: string): Promise<StreamEvent> {
   for (;;) {

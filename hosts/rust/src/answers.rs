@@ -10,7 +10,7 @@ use tokio::time::Sleep;
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use crate::calls::CallLimits;
-use crate::connection::{Lost, Part, Parts, Request};
+use crate::connection::{Connection, Lost, Part, Parts, Request};
 use crate::protocol::{error_in, Error, Result};
 use crate::worker::Worker;
 
@@ -66,6 +66,14 @@ impl Answers {
     pub(crate) fn place(&self) -> Option<(u64, u32)> {
         match &self.state {
             State::Taking(generation, parts) => Some((*generation, parts.id())),
+            _ => None,
+        }
+    }
+
+    /// The pipes over which the request is answered, and its id there.
+    pub(crate) fn connection(&self) -> Option<(Connection, u32)> {
+        match &self.state {
+            State::Taking(_, parts) => Some((parts.connection()?, parts.id())),
             _ => None,
         }
     }
@@ -145,10 +153,6 @@ impl Answers {
         if let (Some(generation), Error::ProtocolViolation(text)) = (generation, error) {
             self.worker.supervisor().distrust(generation, text);
         }
-    }
-
-    pub(crate) fn worker(&self) -> &Worker {
-        &self.worker
     }
 }
 

@@ -1,5 +1,6 @@
 //! A process with its connection, from handshake to end.
 
+use std::future::Future;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -172,13 +173,17 @@ impl Generation {
 
     /// Takes nothing new, answers what it has, and ends; returns when it is reaped.
     ///
-    /// Waits for the answers `patience` long: for what is left then the worker has its own time to drain.
-    pub(crate) async fn retire(&self, reason: Reason, patience: Option<Duration>) {
+    /// Waits for answers, and for the ends of streams that are not live, until `hurried`; then for answers alone,
+    /// as long as the worker would: for what is left it has its own time to drain.
+    pub(crate) async fn retire(&self, reason: Reason, hurried: impl Future<Output = ()>) {
         self.connection.drain();
-        let idle = self.connection.idle();
-        match patience {
-            Some(patience) => drop(timeout(patience, idle).await),
-            None => idle.await,
+        let in_a_hurry = async {
+            hurried.await;
+            let _ = timeout(self.drain_timeout(), self.connection.idle_but_for_streams()).await;
+        };
+        tokio::select! {
+            () = self.connection.idle() => {}
+            () = in_a_hurry => {}
         }
         self.end.expect(reason);
         self.connection.close();

@@ -6,7 +6,7 @@
 //! - `process`: spawns, keeps the last lines of stderr, ends and reaps
 //! - `generation`: a process with its connection, from handshake to end: heartbeat, watchdog, drain
 //! - `supervisor`: which generation serves; restart, restore, recycle
-//! - `worker`, `pool`, `source`, `ring`: what a user sees
+//! - `worker`, `pool`, `source`, `ring`, `task`, `stream`: what a user sees
 //!
 //! Each looks downward only.
 
@@ -31,7 +31,11 @@ mod restore;
 mod ring;
 mod source;
 mod stream;
+mod stream_event;
 mod stream_input;
+mod stream_packet;
+mod stream_source;
+mod stream_told;
 mod supervisor;
 mod task;
 mod watchdog;
@@ -50,8 +54,11 @@ pub use protocol::{
 };
 pub use ring::{RingOptions, SharedRing, SlotMut};
 pub use source::Source;
-pub use stream::{Frame, InferStream, StreamEvent, StreamOptions};
+pub use stream::InferStream;
+pub use stream_event::{EndReason, Frame, Started, StreamEvent};
 pub use stream_input::StreamInput;
+pub use stream_packet::{FrameFormat, FrameHeader};
+pub use stream_source::{DropPolicy, StreamOptions, StreamSource};
 pub use task::{Done, TaskEvent, TaskStream};
 pub use tokio_util::sync::CancellationToken;
 pub use worker::Worker;

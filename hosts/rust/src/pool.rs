@@ -14,7 +14,8 @@ use tokio::task::JoinSet;
 use crate::config::ModelConfig;
 use crate::protocol::{Cached, Image, InferOptions, InferResult, Loaded, Picture, Pong, Status};
 use crate::ring::{RingOptions, SharedRing};
-use crate::stream::{InferStream, StreamOptions};
+use crate::stream::InferStream;
+use crate::stream_source::{StreamOptions, StreamSource};
 use crate::supervisor::Serving;
 use crate::task::TaskStream;
 use crate::worker::Worker;
@@ -116,13 +117,13 @@ impl WorkerPool {
         self.worker_for(None, &options).task(model, params, attachments, options).await
     }
 
-    /// Open a stream in one worker, as [`Worker::open_stream`] does.
+    /// Open a stream in one worker, which it stays with, as [`Worker::open_stream`] does.
     ///
     /// # Errors
     /// Those of [`Worker::open_stream`].
     pub async fn open_stream(
         &self,
-        source: Value,
+        source: StreamSource,
         models: &[u8],
         options: StreamOptions,
     ) -> Result<InferStream> {

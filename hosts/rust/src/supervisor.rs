@@ -1,5 +1,6 @@
 //! Which process serves: the first start, restart after a death, and the end.
 
+use std::future::Future;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
@@ -90,7 +91,8 @@ impl Supervisor {
         let Some(before) = before else { return false };
         self.events.emit(&event);
         if let Serving::Ready(old) = before {
-            self.tasks.spawn(async move { old.retire(Reason::Recycled, None).await });
+            let no_more = self.no_more();
+            self.tasks.spawn(async move { old.retire(Reason::Recycled, no_more).await });
         }
         true
     }
@@ -223,8 +225,7 @@ impl Supervisor {
         };
         if let Some(Serving::Ready(last)) = self.end(|serving| !matches!(serving, Serving::Ended(_)), &cause)
         {
-            let patience = last.drain_timeout();
-            self.tasks.spawn(async move { last.retire(Reason::Closed, Some(patience)).await });
+            self.tasks.spawn(async move { last.retire(Reason::Closed, async {}).await });
         }
         self.tasks.close();
         self.tasks.wait().await;
@@ -255,8 +256,9 @@ impl Supervisor {
     }
 
     /// Waits until nothing will be served any more.
-    pub(crate) async fn no_more(&self) {
-        let _ = self.serving.subscribe().wait_for(|serving| matches!(serving, Serving::Ended(_))).await;
+    pub(crate) fn no_more(&self) -> impl Future<Output = ()> + Send + 'static {
+        let mut serving = self.serving.subscribe();
+        async move { drop(serving.wait_for(|serving| matches!(serving, Serving::Ended(_))).await) }
     }
 
     /// Calls for every process that may still live.

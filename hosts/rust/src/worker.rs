@@ -9,7 +9,7 @@ use tokio_stream::{Stream, StreamExt};
 
 use crate::calls::CallLimits;
 use crate::config::Config;
-use crate::connection::{Connection, Kind, Request};
+use crate::connection::{Kind, Request};
 use crate::event::Event;
 use crate::infer::CacheOptions;
 use crate::protocol::{
@@ -159,7 +159,9 @@ impl Worker {
     }
 
     /// Starts the next process beside the one that serves, with its models, regions and frames, and moves requests
-    /// there when it is warm. The old one answers what it has, and ends. No request is lost.
+    /// there when it is warm. The old one answers what it has, and ends. No request is lost. Streams go on where they
+    /// are: the old process ends with the last of them. But those of an address, a camera or a screen, which may have
+    /// no end, end with the reason [`EndReason::Drained`](crate::EndReason::Drained), and can be opened again at once.
     ///
     /// # Errors
     /// Why the next one does not serve: then the old one goes on.
@@ -169,7 +171,9 @@ impl Worker {
 
     /// Refuses new calls, waits for what is in flight, and ends the worker; returns when its process is reaped.
     ///
-    /// What is not answered within the worker's `drainTimeoutMs` it answers as `shutting_down`.
+    /// What is not answered within the worker's `drainTimeoutMs` it answers as `shutting_down`. Streams are not waited
+    /// for: they end as `Drained` when the frames that they have taken
+    /// up are answered.
     ///
     /// # Errors
     /// None at present.
@@ -206,19 +210,11 @@ impl Worker {
         BroadcastStream::new(self.supervisor().events.subscribe()).filter_map(|event| event.ok())
     }
 
-    /// Payload bytes and requests, in flight and waiting; the most there can be while no process serves.
+    /// Payload bytes, and requests and streams, in flight and waiting; the most there can be while no process serves.
     pub(crate) fn load_now(&self) -> (usize, usize) {
         match self.supervisor().serving_now() {
             Serving::Ready(serving) => serving.connection().load(),
             _ => (usize::MAX, usize::MAX),
-        }
-    }
-
-    /// The pipes of a process, if it serves.
-    pub(crate) fn connection(&self, generation: u64) -> Option<Connection> {
-        match self.supervisor().serving_now() {
-            Serving::Ready(serving) if serving.number == generation => Some(serving.connection().clone()),
-            _ => None,
         }
     }
 }

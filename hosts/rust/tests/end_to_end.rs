@@ -166,10 +166,10 @@ async fn every_option_of_the_wire_is_one_that_the_worker_knows() {
 
 #[tokio::test]
 async fn calls_are_given_up_by_token_and_by_the_clock() {
-    let Some(worker) = with(&["fake:sleep?size=64&ms=400"]).await else { return };
+    // The first never answers: nothing of what is given up here has waited for it.
+    let Some(worker) = with(&["fake:hang?size=64", "fake:noop?size=64"]).await else { return };
     let token = CancellationToken::new();
     let options = InferOptions { cancel: Some(token.clone()), ..InferOptions::default() };
-    let started = Instant::now();
     let cancelled = worker.infer_with(0, raw(1), options.clone());
     let cancel = async {
         worker.ping().await.unwrap(); // the request is written: commands pass nothing that is
@@ -179,11 +179,10 @@ async fn calls_are_given_up_by_token_and_by_the_clock() {
     assert_eq!(worker.infer_with(0, raw(1), options).await.unwrap_err().code(), Code::Cancelled);
     let short = InferOptions { timeout: Some(Duration::from_millis(30)), ..InferOptions::default() };
     assert_eq!(worker.infer_with(0, raw(1), short.clone()).await.unwrap_err().code(), Code::TimedOut);
-    assert!(started.elapsed() < Duration::from_millis(350), "{:?}", started.elapsed());
     let late = worker.try_infer(0, raw(1), short).unwrap();
     assert_eq!(late.await.unwrap_err().code(), Code::TimedOut);
-    assert!(worker.infer(0, raw(1)).await.is_ok());
-    worker.close().await.unwrap();
+    assert!(worker.infer(1, raw(1)).await.is_ok());
+    worker.kill();
 }
 
 #[tokio::test]
@@ -203,7 +202,7 @@ async fn what_was_given_up_spends_no_predict() {
     let started = Instant::now();
     running.await.unwrap().unwrap();
     worker.infer(0, raw(1)).await.unwrap();
-    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+    assert!(started.elapsed() < common::PATIENCE, "{:?}", started.elapsed());
     worker.close().await.unwrap();
 }
 
@@ -236,7 +235,7 @@ async fn a_budget_holds_back_and_says_so() {
 
 #[tokio::test]
 async fn a_worker_below_its_own_limit_always_reads_commands() {
-    let Some(config) = common::fakes(&["fake:sleep?size=64&ms=30"]) else { return };
+    let Some(config) = common::fakes(&["fake:hang?size=64"]) else { return };
     let limits: Value = serde_json::json!({"maxInFlight": 4});
     let worker = Worker::spawn(config.set("limits", limits)).await.unwrap();
     let open: Vec<_> = (0..40)
@@ -246,13 +245,13 @@ async fn a_worker_below_its_own_limit_always_reads_commands() {
         })
         .collect();
     tokio::task::yield_now().await;
-    let started = Instant::now();
-    worker.ping().await.unwrap();
-    assert!(started.elapsed() < Duration::from_millis(500), "{:?}", started.elapsed());
+    // None of them is ever answered: a command behind more than the worker takes would not be either.
+    tokio::time::timeout(common::PATIENCE, worker.ping()).await.unwrap().unwrap();
+    worker.kill();
     for one in open {
-        one.await.unwrap().unwrap();
+        let code = one.await.unwrap().unwrap_err().code();
+        assert!(matches!(code, Code::WorkerDied | Code::Closed), "{code}"); // written, and not
     }
-    worker.close().await.unwrap();
 }
 
 #[tokio::test]

@@ -13,15 +13,22 @@ const MODEL: &str = "models/shapes.onnx";
 /// Run `detect_folder`; `None` where no worker can run here.
 fn detect(model: &str, folder: &Path) -> Option<Output> {
     let python = common::python()?;
-    let mut cargo = Command::new(env!("CARGO"));
-    cargo.args(["run", "--quiet", "--offline", "--example", "detect_folder"]);
-    cargo.arg("--manifest-path").arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml"));
-    // Where this test was built, so that little is left to build.
+    let mut program = Command::new(built());
+    program.arg(model).arg(folder).arg(python).args(["-m", "worker"]);
+    Some(program.current_dir(common::root()).output().unwrap())
+}
+
+/// The example as it stands, where this test was built and of what that was built of: little is left to build.
+fn built() -> PathBuf {
     let test = std::env::current_exe().unwrap();
-    cargo.arg("--target-dir").arg(test.ancestors().nth(3).unwrap());
+    let profile = test.ancestors().nth(2).unwrap();
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args(["build", "--quiet", "--offline", "--workspace", "--example", "detect_folder"]);
+    cargo.arg("--manifest-path").arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml"));
+    cargo.arg("--target-dir").arg(profile.parent().unwrap());
     cargo.args(if cfg!(debug_assertions) { &[][..] } else { &["--release"] });
-    cargo.arg("--").arg(model).arg(folder).arg(python).args(["-m", "worker"]);
-    Some(cargo.current_dir(common::root()).output().unwrap())
+    assert!(cargo.status().unwrap().success());
+    profile.join("examples/detect_folder").with_extension(std::env::consts::EXE_EXTENSION)
 }
 
 fn lines(output: &Output) -> Vec<Value> {

@@ -12,25 +12,23 @@ use tokio::time::timeout;
 
 #[tokio::test]
 async fn a_kill_rejects_what_is_in_flight_with_how_it_died() {
-    let Some(config) = common::fakes(&["fake:sleep?size=64&ms=5000"]) else { return };
+    let Some(config) = common::fakes(&["fake:hang?size=64"]) else { return };
     let (config, mut seen) = watched(config);
     let worker = Worker::spawn(config).await.unwrap();
     let open: Vec<_> = (0..3)
         .map(|_| {
             let worker = worker.clone();
-            tokio::spawn(async move { (worker.infer(0, raw(1)).await, Instant::now()) })
+            tokio::spawn(async move { worker.infer(0, raw(1)).await })
         })
         .collect();
     worker.ping().await.unwrap();
-    let (pid, killed) = (pid_of(&worker), Instant::now());
+    let pid = pid_of(&worker);
     signal(pid, Signal::KILL);
     for one in open {
-        let (answer, when) = one.await.unwrap();
-        let error = answer.unwrap_err();
+        let error = timeout(PATIENCE, one).await.unwrap().unwrap().unwrap_err();
         let death = error.death().unwrap();
         assert_eq!((error.code(), death.signal, death.exit_code), (Code::WorkerDied, Some(9), None));
         assert_eq!((&death.reason, death.in_flight, death.generation), (&Reason::Exited, 3, 1));
-        assert!(when - killed < Duration::from_secs(1), "{:?}", when - killed);
     }
     assert!(!exists(pid), "it is reaped");
     assert!(worker.ping().await.is_ok(), "the next one serves");
@@ -127,7 +125,7 @@ async fn a_start_without_a_sign_of_life_times_out() {
     let started = Instant::now();
     let error = Worker::spawn(config.start_stall(Duration::from_millis(600))).await.unwrap_err();
     assert_eq!(error.code(), Code::StartTimedOut);
-    assert!(started.elapsed() < Duration::from_secs(10));
+    assert!(started.elapsed() < PATIENCE);
     let Some(silent) = common::double("scripted_worker.py", &["silent"]) else { return };
     let error = Worker::spawn(silent.start_stall(Duration::from_millis(600))).await.unwrap_err();
     assert_eq!(error.code(), Code::StartTimedOut);

@@ -1,4 +1,4 @@
-//! A host that ends, in whatever way: no process is left two seconds later.
+//! A host that ends, in whatever way: no process is left.
 #![cfg(unix)]
 
 mod common;
@@ -7,7 +7,7 @@ use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use common::{pid_of, raw, signal};
+use common::{pid_of, raw, signal, PATIENCE};
 use inferpipe::Worker;
 use rustix::process::Signal;
 
@@ -53,7 +53,7 @@ fn host(role: &str) -> (Child, u32) {
 fn assert_gone(pid: u32) {
     let started = Instant::now();
     while !has_ended(pid) {
-        assert!(started.elapsed() < Duration::from_secs(2), "the worker is still there: {}", stat(pid));
+        assert!(started.elapsed() < PATIENCE, "the worker is still there: {}", stat(pid));
         std::thread::sleep(Duration::from_millis(10));
     }
 }

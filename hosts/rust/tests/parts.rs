@@ -1,4 +1,4 @@
-//! Answers in several parts, from a double of a worker that has tasks and streams, and from the real one that has not.
+//! Answers in several parts, from a double of a worker that has tasks and streams.
 
 mod common;
 
@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use inferpipe::{
-    CancellationToken, Code, InferOptions, StreamEvent, StreamOptions, TaskEvent, TaskStream, Worker,
+    CancellationToken, Code, InferOptions, StreamEvent, StreamOptions, StreamSource, TaskEvent, TaskStream,
+    Worker,
 };
 use serde_json::{json, Map, Value};
 use tokio::time::timeout;
@@ -94,7 +95,7 @@ async fn a_task_whose_worker_dies_is_sent_again_only_before_its_first_event() {
 async fn a_stream_sends_as_far_as_its_credit_goes() {
     let Some(worker) = double().await else { return };
     let options = StreamOptions { max_fps: Some(5.0), ..StreamOptions::default() };
-    let mut stream = worker.open_stream(json!({"type": "push"}), &[0], options).await.unwrap();
+    let mut stream = worker.open_stream(StreamSource::Push, &[0], options).await.unwrap();
     let input = stream.input();
     // The window is 100 bytes: the rest waits until somebody takes the events that bring credit.
     let mut sending = tokio::spawn(async move {
@@ -110,7 +111,7 @@ async fn a_stream_sends_as_far_as_its_credit_goes() {
                 assert_eq!((frame.width, frame.height, frame.timestamp_ms), (4, 2, 1.5));
                 frames += 1;
             }
-            StreamEvent::End { frames, dropped } => assert_eq!((frames, dropped), (950, 0)),
+            StreamEvent::End { frames, dropped, .. } => assert_eq!((frames, dropped), (950, 0)),
             other => panic!("{other:?}"),
         }
     }
@@ -123,8 +124,7 @@ async fn a_stream_sends_as_far_as_its_credit_goes() {
 #[tokio::test]
 async fn a_packet_of_a_stream_is_never_cut() {
     let Some(worker) = double().await else { return };
-    let source = json!({"type": "packets"});
-    let mut stream = worker.open_stream(source, &[0], StreamOptions::default()).await.unwrap();
+    let mut stream = worker.open_stream(StreamSource::Packets, &[0], StreamOptions::default()).await.unwrap();
     let input = stream.input();
     let sending = tokio::spawn(async move {
         for _ in 0..3 {
@@ -145,11 +145,10 @@ async fn a_packet_of_a_stream_is_never_cut() {
 
 #[tokio::test]
 async fn a_worker_without_the_feature_is_told_at_once() {
-    let Some(config) = common::fakes(&["fake:noop?size=64"]) else { return };
+    let Some(config) = common::double("scripted_worker.py", &["nonsense"]) else { return };
     let worker = Worker::spawn(config).await.unwrap();
     let task = worker.task(0, &Map::new(), Vec::new(), InferOptions::default()).await.err().unwrap();
-    let stream =
-        worker.open_stream(json!({"type": "push"}), &[0], StreamOptions::default()).await.err().unwrap();
+    let stream = worker.open_stream(StreamSource::Push, &[0], StreamOptions::default()).await.err().unwrap();
     assert_eq!((task.code(), stream.code()), (Code::Unsupported, Code::Unsupported));
     worker.close().await.unwrap();
 }

@@ -9,9 +9,10 @@ import { onAbort } from "./aborts.js";
  * - `command`: passes by waiting data requests
  * - `ordered`: a command that keeps its place among them, because it takes away what they may need
  * - `data`: counts in the budgets
+ * - `stream`: a command that is answered until its stream ends; it counts nowhere, and can be cancelled
  * - `unanswered`: data that nobody answers; it is over when the pipe has taken it
  */
-export type Lane = "command" | "ordered" | "data" | "unanswered";
+export type Lane = "command" | "ordered" | "data" | "stream" | "unanswered";
 
 /** Who waits for a call. Exactly one of `done` and `fail` is called, once. */
 export interface Waiter {
@@ -31,6 +32,8 @@ export interface CallSettings {
   readonly retries?: number | undefined;
   /** Its worker uses CPU for long without a word: a load, a warm-up. */
   readonly heavy?: boolean | undefined;
+  /** It may go on for ever: the end of its worker ends it, and does not wait for it. */
+  readonly endless?: boolean | undefined;
   /** Called once, when the worker cannot read any more what the call points to. */
   readonly free?: (() => void) | undefined;
   /**
@@ -58,6 +61,7 @@ export class Call {
   readonly message: Message;
   readonly lane: Lane;
   readonly heavy: boolean;
+  readonly endless: boolean;
   /** Under which it was sent last. */
   id = 0;
   /** Where it waits, if anywhere. */
@@ -79,6 +83,7 @@ export class Call {
     this.lane = lane;
     this.sequence = settings.sequence ?? 0;
     this.heavy = settings.heavy ?? false;
+    this.endless = settings.endless ?? false;
     this.#waiter = waiter;
     this.#retries = settings.retries ?? 0;
     this.#free = settings.free;

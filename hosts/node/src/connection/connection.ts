@@ -55,6 +55,8 @@ export class Connection {
   #closed = false;
   #gone: WorkerError | undefined;
   #pumping = false;
+  /** Whether the last to go out, where there was a choice, was data of a stream. */
+  #streamsLast = false;
 
   constructor(stdin: Writable, stdout: Readable, listener: ConnectionListener, maxResponseBytes?: number) {
     this.#stdin = stdin;
@@ -68,6 +70,11 @@ export class Connection {
   /** How many calls are open. */
   get open(): number {
     return this.#open.size;
+  }
+
+  /** Whether a call is open that comes to its end by itself. */
+  get busy(): boolean {
+    return [...this.#open.values()].some(({ endless }) => !endless);
   }
 
   /** Data requests in flight. */
@@ -127,7 +134,7 @@ export class Connection {
   /** Give a call up that is open here: its caller is told at once, the worker is asked to let it go. */
   abandon(call: Call, error: WorkerError): void {
     call.fail(error);
-    if (call.lane !== "data") return;
+    if (call.lane !== "data" && call.lane !== "stream") return;
     this.submit(new Call(commandMessage({ cmd: "cancel", requestId: call.id }), "command", IGNORED));
   }
 
@@ -173,13 +180,21 @@ export class Connection {
       const call = this.#commands < MOST_COMMANDS ? line?.nextCommand : undefined;
       if (call !== undefined) return taken(line, call);
     }
-    for (const line of [this.#own, this.feed]) {
-      const call = line?.nextOther;
-      if (call === undefined) continue;
-      if (call.lane === "data" && !this.#fits(call.message.payloadBytes)) return undefined;
-      return taken(line, call);
+    return this.#takeOther();
+  }
+
+  /** Data of streams and the callers' requests take turns; all else of the library's own goes first. */
+  #takeOther(): Call | undefined {
+    const own = this.#own.nextOther;
+    const next = this.feed?.nextOther;
+    const other = next?.lane === "data" && !this.#fits(next.message.payloadBytes) ? undefined : next;
+    if (own === undefined || (own.lane === "unanswered" && other !== undefined && this.#streamsLast)) {
+      this.#streamsLast = false;
+      return other && taken(this.feed, other);
     }
-    return undefined;
+    if (own.lane === "data" && !this.#fits(own.message.payloadBytes)) return undefined;
+    this.#streamsLast = own.lane === "unanswered";
+    return taken(this.#own, own);
   }
 
   #freeId(): number {
@@ -257,7 +272,7 @@ export class Connection {
     if (call.lane === "data") {
       this.#requests += sign;
       this.#payloadBytes += sign * call.message.payloadBytes;
-    } else {
+    } else if (call.lane !== "stream") {
       this.#commands += sign;
     }
   }

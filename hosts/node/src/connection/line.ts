@@ -90,7 +90,7 @@ export class Line {
   }
 
   #queueOf(call: Call): Queue {
-    return call.lane === "command" ? this.#commands : this.#others;
+    return call.lane === "command" || call.lane === "stream" ? this.#commands : this.#others;
   }
 
   #count(call: Call, sign: 1 | -1): void {

@@ -71,6 +71,12 @@ export interface WorkerLimits {
   readonly drainTimeoutMs: number;
   /** Budget of all models together, where there is one. */
   readonly modelMemoryBytes?: number | null;
+  /** Streams that may be open at once. */
+  readonly maxStreams?: number;
+  /** Bytes that the host of a stream may have on their way. */
+  readonly streamCreditBytes?: number;
+  /** What one "push" stream may keep on the disk. */
+  readonly streamBufferBytes?: number;
 }
 
 /** The answer to the handshake. */
@@ -89,7 +95,7 @@ export interface ReadyAnswer {
   readonly workers: number;
   /** The highest version of the protocol that the worker speaks. */
   readonly protocol: number;
-  /** What works in this process, as "shared" or "task". */
+  /** What works in this process, as "shared" or "stream". */
   readonly features: readonly string[];
   /** Unknown configuration keys, and settings that were overruled. */
   readonly warnings: readonly string[];

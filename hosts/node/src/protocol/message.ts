@@ -159,9 +159,9 @@ export function taskMessage(
   return new Message(MessageType.task, encodeOptions(options), head, tail);
 }
 
-/** STREAM_DATA. */
-export function streamDataMessage(streamId: number, data: Uint8Array): Message {
-  return new Message(MessageType.streamData, undefined, u32("streamId", streamId), nonEmpty(data));
+/** STREAM_DATA: the parts are one piece of data. */
+export function streamDataMessage(streamId: number, parts: readonly Uint8Array[]): Message {
+  return new Message(MessageType.streamData, undefined, u32("streamId", streamId), parts.flatMap(nonEmpty));
 }
 
 /** STREAM_END. */

@@ -242,11 +242,3 @@ export interface TaskEvent extends JsonObject {
   /** Nothing comes after it. */
   readonly final?: boolean;
 }
-
-/** One part of a stream's answer. */
-export interface StreamEvent extends JsonObject {
-  /** "opened", "frame", "needsTail" or "end". */
-  readonly event: string;
-  /** Nothing comes after it. */
-  readonly final?: boolean;
-}

@@ -147,7 +147,7 @@ export class Supervisor {
       });
     const old = await this.#swapping;
     if (old === undefined) return;
-    await this.#watch.until(() => old.connection.open === 0 || old.dead);
+    await this.#watch.until(() => !old.connection.busy || old.dead);
     await old.end(this.#graceMs());
   }
 

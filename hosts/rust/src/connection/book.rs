@@ -36,18 +36,16 @@ pub(crate) enum Phase {
     Dead,
 }
 
-/// What waits for the writer.
-enum Queued {
-    Request(u32),
-    /// Without an answer of its own: data of a stream.
-    Packet(Packet),
-}
-
 /// See the module's text.
 pub(crate) struct Book {
     open: HashMap<u32, Open>,
-    commands: VecDeque<Queued>,
-    data: VecDeque<Queued>,
+    /// Ids of what waits for the writer.
+    commands: VecDeque<u32>,
+    data: VecDeque<u32>,
+    /// What has no answer of its own: data of streams. It takes turns with data requests.
+    stream_data: VecDeque<Packet>,
+    /// Whether the last to go out was of a stream.
+    stream_was_last: bool,
     last_id: u32,
     pub(crate) budget: Budget,
     pub(crate) phase: Phase,
@@ -58,6 +56,9 @@ pub(crate) struct Book {
     /// Ids in `data` whose request was taken back.
     stale: usize,
     long_commands: usize,
+    /// Streams that are open, and the live ones of them.
+    streams: usize,
+    live_streams: usize,
 }
 
 /// What the writer is to do next.
@@ -75,6 +76,8 @@ impl Book {
             open: HashMap::new(),
             commands: VecDeque::new(),
             data: VecDeque::new(),
+            stream_data: VecDeque::new(),
+            stream_was_last: false,
             last_id: 0,
             budget,
             phase: Phase::Serving,
@@ -84,6 +87,8 @@ impl Book {
             waiting_bytes: 0,
             stale: 0,
             long_commands: 0,
+            streams: 0,
+            live_streams: 0,
         }
     }
 
@@ -100,19 +105,21 @@ impl Book {
     /// Books a request, and queues it behind those of its kind.
     pub(crate) fn add(&mut self, id: u32, open: Open) {
         self.long_commands += usize::from(open.kind == Kind::LongCommand);
+        self.streams += usize::from(open.kind.is_stream());
+        self.live_streams += usize::from(open.kind == Kind::LiveStreamOpen);
         if open.kind.is_data() {
             self.waiting += 1;
             self.waiting_bytes += open.payload_bytes;
-            self.data.push_back(Queued::Request(id));
+            self.data.push_back(id);
         } else {
-            self.commands.push_back(Queued::Request(id));
+            self.commands.push_back(id);
         }
         self.open.insert(id, open);
     }
 
-    /// Queues a packet that has no answer, behind the data requests.
+    /// Queues a packet that has no answer.
     pub(crate) fn add_unanswered(&mut self, packet: Packet) {
-        self.data.push_back(Queued::Packet(packet));
+        self.stream_data.push_back(packet);
     }
 
     /// Whether a data request of so many payload bytes would be the next to be written.
@@ -144,43 +151,41 @@ impl Book {
     }
 
     fn next_packet(&mut self) -> Option<Packet> {
-        while let Some(queued) = self.commands.pop_front() {
-            if let Some(packet) = self.take_packet(queued) {
+        while let Some(id) = self.commands.pop_front() {
+            if let Some(packet) = self.take_packet(id) {
                 return Some(packet);
             }
         }
+        // Data of streams needs no room, and does not wait for that of a request.
+        let request =
+            if self.stream_was_last || self.stream_data.is_empty() { self.next_data() } else { None };
+        self.stream_was_last = request.is_none();
+        request.or_else(|| self.stream_data.pop_front())
+    }
+
+    /// The next data request, if there is room for it.
+    fn next_data(&mut self) -> Option<Packet> {
         loop {
-            let bytes = match self.data.front()? {
-                Queued::Packet(_) => 0,
-                Queued::Request(id) => match self.open.get(id) {
-                    Some(open) => open.payload_bytes,
-                    None => {
-                        self.data.pop_front();
-                        self.stale = self.stale.saturating_sub(1);
-                        continue;
-                    }
-                },
+            let id = *self.data.front()?;
+            let Some(bytes) = self.open.get(&id).map(|open| open.payload_bytes) else {
+                self.data.pop_front();
+                self.stale = self.stale.saturating_sub(1);
+                continue;
             };
-            let is_request = matches!(self.data.front(), Some(Queued::Request(_)));
-            if is_request && !self.has_room(bytes) {
+            if !self.has_room(bytes) {
                 return None;
             }
-            let queued = self.data.pop_front()?;
-            if is_request {
-                self.waiting -= 1;
-                self.waiting_bytes -= bytes;
-                self.in_flight += 1;
-                self.in_flight_bytes += bytes;
-            }
-            return self.take_packet(queued);
+            self.data.pop_front();
+            self.waiting -= 1;
+            self.waiting_bytes -= bytes;
+            self.in_flight += 1;
+            self.in_flight_bytes += bytes;
+            return self.take_packet(id);
         }
     }
 
-    fn take_packet(&mut self, queued: Queued) -> Option<Packet> {
-        match queued {
-            Queued::Packet(packet) => Some(packet),
-            Queued::Request(id) => self.open.get_mut(&id)?.packet.take(),
-        }
+    fn take_packet(&mut self, id: u32) -> Option<Packet> {
+        self.open.get_mut(&id)?.packet.take()
     }
 
     /// Takes the request of its final answer.
@@ -205,6 +210,8 @@ impl Book {
 
     fn book_off(&mut self, open: &Open) {
         self.long_commands -= usize::from(open.kind == Kind::LongCommand);
+        self.streams -= usize::from(open.kind.is_stream());
+        self.live_streams -= usize::from(open.kind == Kind::LiveStreamOpen);
         if !open.kind.is_data() {
             return;
         }
@@ -238,10 +245,7 @@ impl Book {
     fn sweep(&mut self) {
         if self.stale > SWEEP_AT && self.stale > self.data.len() / 2 {
             let open = &self.open;
-            self.data.retain(|queued| match queued {
-                Queued::Packet(_) => true,
-                Queued::Request(id) => open.contains_key(id),
-            });
+            self.data.retain(|id| open.contains_key(id));
             self.stale = 0;
         }
     }
@@ -251,6 +255,7 @@ impl Book {
         self.phase = Phase::Dead;
         self.commands.clear();
         self.data.clear();
+        self.stream_data.clear();
         let all: Vec<Open> = self.open.drain().map(|(_, open)| open).collect();
         for open in &all {
             self.book_off(open);
@@ -259,9 +264,14 @@ impl Book {
         all
     }
 
-    /// Whether nothing is open and nothing waits.
+    /// Whether nothing is open but live streams, and nothing waits.
     pub(crate) fn is_idle(&self) -> bool {
-        self.open.is_empty() && self.commands.is_empty() && self.waiting == 0
+        self.open.len() == self.live_streams && self.commands.is_empty() && self.waiting == 0
+    }
+
+    /// Whether nothing is open but streams, and nothing waits.
+    pub(crate) fn is_idle_but_for_streams(&self) -> bool {
+        self.open.len() == self.streams && self.commands.is_empty() && self.waiting == 0
     }
 
     /// Data requests that were written and are not answered.
@@ -269,9 +279,9 @@ impl Book {
         self.in_flight
     }
 
-    /// Payload bytes and data requests, in flight and waiting.
+    /// Payload bytes, and data requests and streams, in flight and waiting.
     pub(crate) fn load(&self) -> (usize, usize) {
-        (self.in_flight_bytes + self.waiting_bytes, self.in_flight + self.waiting)
+        (self.in_flight_bytes + self.waiting_bytes, self.in_flight + self.waiting + self.streams)
     }
 
     /// Whether the worker may be silent for long.
@@ -286,6 +296,6 @@ impl Book {
     }
 
     pub(crate) fn has_waiting(&self) -> bool {
-        self.waiting > 0 || !self.data.is_empty()
+        self.waiting > 0 || !self.data.is_empty() || !self.stream_data.is_empty()
     }
 }

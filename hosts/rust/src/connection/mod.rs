@@ -172,7 +172,7 @@ impl Connection {
         Ok(())
     }
 
-    /// Queues a message that has no answer of its own, behind the data requests; false if nothing is taken.
+    /// Queues a message that has no answer of its own; it takes turns with data requests. False if nothing is taken.
     ///
     /// # Errors
     /// Of encoding.
@@ -205,12 +205,21 @@ impl Connection {
         }
     }
 
-    /// Waits until everything is answered.
+    /// Waits until everything is answered, and every stream has ended that comes to its end by itself.
     pub(crate) async fn idle(&self) {
+        self.idle_as(Book::is_idle).await;
+    }
+
+    /// Waits until everything is answered; streams may be open.
+    pub(crate) async fn idle_but_for_streams(&self) {
+        self.idle_as(Book::is_idle_but_for_streams).await;
+    }
+
+    async fn idle_as(&self, is_idle: fn(&Book) -> bool) {
         loop {
             let mut became_idle = std::pin::pin!(self.shared.idle.notified());
             became_idle.as_mut().enable();
-            if self.shared.lock().is_idle() {
+            if is_idle(&self.shared.lock()) {
                 return;
             }
             became_idle.await;
@@ -247,7 +256,7 @@ impl Connection {
         self.shared.lock().in_flight()
     }
 
-    /// Payload bytes and data requests, in flight and waiting.
+    /// Payload bytes, and data requests and streams, in flight and waiting.
     pub(crate) fn load(&self) -> (usize, usize) {
         self.shared.lock().load()
     }

@@ -56,6 +56,8 @@ pub(crate) enum Kind {
     CacheFrame,
     /// A command with many answers, that `cancel` can stop.
     StreamOpen,
+    /// The same of a source that may have no end, and of which nothing is lost when it is opened again.
+    LiveStreamOpen,
 }
 
 impl Kind {
@@ -64,6 +66,10 @@ impl Kind {
     }
 
     pub(super) fn can_be_cancelled(self) -> bool {
-        matches!(self, Self::Data | Self::StreamOpen)
+        matches!(self, Self::Data) || self.is_stream()
+    }
+
+    pub(super) fn is_stream(self) -> bool {
+        matches!(self, Self::StreamOpen | Self::LiveStreamOpen)
     }
 }

@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 
 use super::open::Lost;
 use super::ticket::Ticket;
+use super::Connection;
 
 /// What comes out of the channel.
 pub(crate) enum Part {
@@ -82,6 +83,11 @@ impl Parts {
             Poll::Ready(None) | Poll::Pending => {}
         }
         next
+    }
+
+    /// The pipes over which it is answered; `None` after the last part.
+    pub(crate) fn connection(&self) -> Option<Connection> {
+        self.ticket.shared().map(|shared| Connection { shared })
     }
 
     /// The request's id.

@@ -68,3 +68,21 @@ async fn parts_that_nobody_takes_are_given_up_at_a_bound() {
     }
     assert!(matches!(next_part(&mut parts).await, Some(Part::Overrun)));
 }
+
+#[tokio::test]
+async fn data_of_streams_does_not_wait_for_the_room_of_requests() {
+    let (connection, mut peer) = connect(Budget { requests: 1, ..WIDE }, 1 << 20);
+    let in_flight = connection.submit(&picture(1), None).unwrap();
+    let first = peer.next().await;
+    let waiting = connection.submit(&picture(2), None).unwrap();
+    let data = Message::StreamData { stream_id: 3, head: Bytes::new(), data: Bytes::from_static(b"abc") };
+    for _ in 0..2 {
+        assert!(connection.send_unanswered(77, &data).unwrap());
+        assert_eq!(peer.next().await.id, 77);
+    }
+    peer.answer(first.id, &json!({})).await;
+    in_flight.await.unwrap();
+    let second = peer.next().await;
+    peer.answer(second.id, &json!({})).await;
+    waiting.await.unwrap();
+}

@@ -17,7 +17,7 @@ pub(super) struct Shared {
     pub(super) book: Mutex<Book>,
     /// There may be something to write.
     pub(super) writable: Notify,
-    /// Nothing is open and nothing waits.
+    /// Nothing is open but streams, and nothing waits.
     pub(super) idle: Notify,
     /// The worker is gone: a pipe that somebody else holds open is not waited for.
     pub(super) over: CancellationToken,
@@ -80,7 +80,7 @@ impl Shared {
         if book.has_waiting() || !matches!(book.phase, Phase::Serving) {
             self.writable.notify_one();
         }
-        if book.is_idle() {
+        if book.is_idle_but_for_streams() {
             self.idle.notify_waiters();
         }
     }

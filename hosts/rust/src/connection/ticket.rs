@@ -32,6 +32,11 @@ impl Ticket {
         self.shared = None;
     }
 
+    /// Where the request is booked, until it is settled.
+    pub(super) fn shared(&self) -> Option<Arc<Shared>> {
+        self.shared.clone()
+    }
+
     pub(super) fn id(&self) -> u32 {
         self.id
     }

@@ -65,7 +65,9 @@ fn message(value: &Value) -> Message {
             attachments: value["attachments"].as_array().unwrap().iter().map(|one| hex(one).into()).collect(),
         },
         "STREAM_DATA" => {
-            Message::StreamData { stream_id: number(&value["stream_id"]), data: hex(&value["data"]).into() }
+            let (stream_id, mut data) = (number(&value["stream_id"]), Bytes::from(hex(&value["data"])));
+            let head = data.split_to(data.len() / 2); // wherever the caller has cut it
+            Message::StreamData { stream_id, head, data }
         }
         "STREAM_END" => Message::StreamEnd { stream_id: number(&value["stream_id"]) },
         other => panic!("unknown type {other}"),

@@ -54,6 +54,12 @@ pub struct Limits {
     pub frame_cache_bytes: Option<u64>,
     /// The budget of models, if there is one.
     pub model_memory_bytes: Option<u64>,
+    /// Open streams; `None`: the worker has none.
+    pub max_streams: Option<u64>,
+    /// How many bytes a stream may be sent ahead.
+    pub stream_credit_bytes: Option<u64>,
+    /// What one stream of the type "push" may keep on disk.
+    pub stream_buffer_bytes: Option<u64>,
     /// "wait" or "reject".
     pub overload: String,
     /// How long the end waits for what is in flight.
@@ -70,6 +76,9 @@ impl Default for Limits {
             max_pixels: 64 << 20,
             frame_cache_bytes: None,
             model_memory_bytes: None,
+            max_streams: None,
+            stream_credit_bytes: None,
+            stream_buffer_bytes: None,
             overload: "wait".into(),
             drain_timeout_ms: 10_000.0,
         }

@@ -35,8 +35,8 @@ pub(crate) enum Message {
     CacheFrame { frame_id: u32, picture: Picture },
     /// TASK: `params` is a JSON object.
     Task { model: u8, params: Bytes, attachments: Vec<Bytes> },
-    /// STREAM_DATA.
-    StreamData { stream_id: u32, data: Bytes },
+    /// STREAM_DATA: `head` and `data` behind one another.
+    StreamData { stream_id: u32, head: Bytes, data: Bytes },
     /// STREAM_END.
     StreamEnd { stream_id: u32 },
 }
@@ -74,8 +74,9 @@ impl Message {
             Self::Task { model, params, attachments } => {
                 encode_task(&mut payload, *model, params, attachments)?
             }
-            Self::StreamData { stream_id, data } => {
+            Self::StreamData { stream_id, head, data } => {
                 payload.head.put_u32_le(*stream_id);
+                payload.head.put_slice(head);
                 payload.bytes(data);
                 types::STREAM_DATA
             }

@@ -46,6 +46,15 @@ pub fn fakes(models: &[&str]) -> Option<Config> {
     Some(models.iter().fold(config, |config, model| config.model(*model)))
 }
 
+/// Has the real worker started once; what is started later never gets ready.
+pub fn never_again(config: Config, name: &str) -> Option<Config> {
+    let once = std::env::temp_dir().join(format!("inferpipe-{name}-{}", std::process::id()));
+    std::fs::write(&once, "").unwrap();
+    let (once, python) = (once.display(), python()?);
+    let script = format!("rm '{once}' && exec '{}' -m worker; exec sleep 600", python.display());
+    Some(config.command(["sh", "-c", &script]))
+}
+
 /// A configuration with a script that plays the worker: a double.
 pub fn double(name: &str, arguments: &[&str]) -> Option<Config> {
     let python = python()?;
