@@ -74,10 +74,10 @@ class FramePump:
         return taken
 
     def stop(self) -> None:
-        """End the source and forget what waits; an `Ended` may or may not still come."""
+        """End the source and forget what waits; may block for a moment. What still comes is an `Ended`."""
         with self._changed:
             self._stopped = True
-            self._waiting.clear()
+            self._waiting = deque(thing for thing in self._waiting if isinstance(thing, Ended))
             self._frames = 0
             self._changed.notify_all()
         self._source.close()

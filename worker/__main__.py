@@ -19,7 +19,7 @@ def main(arguments: list[str] | None = None) -> None:
     words = sys.argv[1:] if arguments is None else arguments
     if _is_child(words):
         descriptors = _protect(*_descriptor_numbers(words))
-        # numpy's BLAS would start a thread a core, 70 ms of CPU, and nothing here multiplies matrices with it.
+        # numpy's BLAS would start a thread a core, 70 ms of CPU, and nothing here multiplies matrices by it.
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
         gc.disable()  # until the models are loaded: looking through what imports make takes 20 ms
         from worker.app import serve  # noqa: PLC0415 - after the pipe is safe

@@ -218,6 +218,15 @@ class Worker:
         except TimeoutError:
             self._refuse_late(service)
             service.shut_down(list(self._in_flight.requests))
+        await self._see_streams_off(service)
+
+    async def _see_streams_off(self, service: Service) -> None:
+        """Wait until the files of streams are removed, but not for ever."""
+        gone = asyncio.Event()
+        service.streams.when_gone(gone.set)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_FLUSH_S):
+                await gone.wait()
 
     def _leave_the_network(self, service: Service) -> None:
         """Answer what waits for files to come from elsewhere: that may take longer than the end has."""

@@ -132,6 +132,7 @@ class Service:
 
     def shut_down(self, requests: Sequence[Request]) -> None:
         """Answer what the end of the worker leaves undone."""
+        self.streams.fail(SHUTTING_DOWN)
         for request in requests:
             self.fail(request, SHUTTING_DOWN)
 

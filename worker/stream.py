@@ -4,6 +4,7 @@ A source runs on a thread of its own; everything here belongs to the event loop.
 frames that wait in the pump, and those that the models have taken and not prepared yet.
 """
 
+import threading
 import time
 from collections import deque
 from collections.abc import Callable
@@ -65,6 +66,9 @@ class OpenStream:
         self._under_way = 0
         self._frames = 0
         self._source_ended = False
+        """No further frame is taken."""
+        self._is_gone = False
+        """The source's thread is at its end."""
         self._drains = False
         self._resumes = False
 
@@ -90,6 +94,8 @@ class OpenStream:
 
     def go_on(self) -> None:
         """Take what the pump has, as far as the models have room and the host reads."""
+        if self._request.answered:
+            self._see_off()
         while not (self._request.answered or self._source_ended or self._service.congested):
             if self._under_way >= self._room():
                 return
@@ -99,7 +105,7 @@ class OpenStream:
             if isinstance(taken, VideoFrame):
                 self._submit(taken)
             else:
-                self._source_ended = isinstance(taken, Ended)
+                self._source_ended = self._is_gone = isinstance(taken, Ended)
                 self._line.append(taken)
                 self._speak()
 
@@ -234,17 +240,31 @@ class OpenStream:
         """Say the last word, and let go of everything."""
         if self._request.answered:
             return
-        self._stop_source()
         self._service.answer_fields(self._request, fields)
         self._service.streams.remove(self._stream_id)
+        self._stop_source()
+        self._see_off()
         for part in self._parts():
             self._service.give_up(part, CANCELLED)
         self._line.clear()
 
     def _stop_source(self) -> None:
+        """End the source, on a thread: it may have a large file to remove."""
         if self._input is not None:
             self._input.close()
+        if not self._is_gone:
+            name = f"stream-{self._stream_id}-end"
+            threading.Thread(target=self._stop_pump, name=name, daemon=True).start()
+
+    def _stop_pump(self) -> None:
         self._pump.stop()
+        self._wake()
+
+    def _see_off(self) -> None:
+        """Have the stream forgotten when its source has ended."""
+        self._is_gone = self._is_gone or isinstance(self._pump.take(), Ended)
+        if self._is_gone:
+            self._service.streams.forget(self)
 
 
 def _named(options: RequestOptions, stream_id: int) -> RequestOptions:

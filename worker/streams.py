@@ -48,12 +48,17 @@ class Stream(Protocol):
 
 
 class StreamTable:
-    """Open streams. One that has ended is removed by its own word."""
+    """Open streams, and those that have had their last word while their source still ends.
+
+    A source may take its time (a URL that says nothing, a large file to remove), and is counted until then.
+    """
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._open: dict[int, Stream] = {}
+        self._ending: set[Stream] = set()
         self._when_none: list[Callable[[], None]] = []
+        self._when_gone: list[Callable[[], None]] = []
 
     def __len__(self) -> int:
         return len(self._open)
@@ -64,7 +69,7 @@ class StreamTable:
     @property
     def is_full(self) -> bool:
         """Whether no further stream may be opened."""
-        return len(self._open) >= self._limit
+        return len(self._open) + len(self._ending) >= self._limit
 
     def add(self, stream_id: int, stream: Stream) -> None:
         """Take a stream up; its id must be free."""
@@ -79,12 +84,16 @@ class StreamTable:
         return [stream for stream in self._open.values() if stream.request_id == request_id]
 
     def remove(self, stream_id: int) -> None:
-        """Take note that a stream has ended."""
-        del self._open[stream_id]
+        """Take note that a stream has had its last word; its id is free."""
+        self._ending.add(self._open.pop(stream_id))
         if not self._open:
-            due, self._when_none = self._when_none, []
-            for callback in due:
-                callback()
+            self._when_none = _call_all(self._when_none)
+
+    def forget(self, stream: Stream) -> None:
+        """Take note that the source of a stream that was removed has ended."""
+        self._ending.discard(stream)
+        if not self._open and not self._ending:
+            self._when_gone = _call_all(self._when_gone)
 
     def go_on(self) -> None:
         """Let every stream take further frames: the host has read what held them back."""
@@ -96,9 +105,28 @@ class StreamTable:
         for stream in tuple(self._open.values()):
             stream.drain()
 
+    def fail(self, failure: Failure) -> None:
+        """End every stream at once, as failed."""
+        for stream in tuple(self._open.values()):
+            stream.fail(failure)
+
     def when_none(self, callback: Callable[[], None]) -> None:
         """Call back when no stream is open: at once, if there is none."""
         if self._open:
             self._when_none.append(callback)
         else:
             callback()
+
+    def when_gone(self, callback: Callable[[], None]) -> None:
+        """Call back when no stream is open and no source is left: at once, if there is none."""
+        if self._open or self._ending:
+            self._when_gone.append(callback)
+        else:
+            callback()
+
+
+def _call_all(callbacks: list[Callable[[], None]]) -> list[Callable[[], None]]:
+    """Call them, and return an empty list in their place."""
+    for callback in callbacks:
+        callback()
+    return []

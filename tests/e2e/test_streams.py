@@ -1,6 +1,8 @@
 """Streams through the real pipe: what comes, in which order, and how they end."""
 
 import itertools
+import socket
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -304,3 +306,56 @@ def test_frames_of_streams_count_in_the_metrics(spawn, clip_file):
     host = spawn(config(NOOP))
     HostStream(host, file_source(clip_file)).frames()
     assert metrics(host)["slots"][0]["requests"] == 40
+
+
+def test_temporary_files_are_gone_at_every_end(spawn, tmp_path):
+    host = spawn(config(NOOP, stream_dir=str(tmp_path)))
+    [whole, closed, left] = [HostStream(host, PUSH, number) for number in range(3)]
+    for stream in (closed, left):
+        stream.send(CLIPS["index_at_end"])
+        stream.until("needsTail")
+    assert parts(tmp_path)
+    whole.push(CLIPS["transport"])
+    assert whole.until_final()["frames"] == FRAMES
+    closed.close()
+    assert host.finish() == 0
+    assert left.until_final()["reason"] == "drained"
+    assert parts(tmp_path) == []
+
+
+def test_files_of_a_worker_that_was_killed_are_removed_by_the_next_one(spawn, tmp_path):
+    killed = spawn(config(NOOP, stream_dir=str(tmp_path)))
+    living = spawn(config(NOOP, stream_dir=str(tmp_path)))
+    for host in (killed, living):
+        stream = HostStream(host, PUSH)
+        stream.send(CLIPS["index_at_end"])
+        stream.until("needsTail")
+    assert len(parts(tmp_path)) == 2
+    killed.process.kill()
+    killed.process.wait()
+    following = HostStream(spawn(config(NOOP, stream_dir=str(tmp_path))), PUSH)
+    following.send(CLIPS["index_at_end"])
+    following.until("needsTail")
+    assert len(parts(tmp_path)) == 2  # that of the living one, and its own
+    stream.finish()
+    assert stream.until_final()["frames"] == FRAMES
+
+
+def test_a_source_that_still_ends_counts_as_a_stream(spawn):
+    host = spawn(config(NOOP, limits={"maxStreams": 1}))
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/a.ts"
+        stream = HostStream(host, {"type": "url", "url": url, "timeoutMs": 600_000})
+        connection, _ = server.accept()
+        with connection:
+            connection.recv(1)  # it waits for an answer now, and no one can wake it
+            assert stream.close()["status"] == "ok"
+            assert stream.until_final()["reason"] == "closed"
+            assert HostStream(host, PUSH, 2).next()["code"] == "overloaded"
+    while (first := HostStream(host, PUSH, 3).next()).get("code") == "overloaded":
+        time.sleep(0.01)
+    assert first["event"] == "opened"
+
+
+def parts(folder: Path) -> list[Path]:
+    return list(folder.rglob("stream-*"))
