@@ -31,7 +31,15 @@ def check_runtime(config: WorkerConfig) -> None:
 
 def features() -> list[str]:
     """Return what of the protocol's version 3 works in this process."""
-    return [*_FEATURES, "stream"] if find_spec("av") else list(_FEATURES)
+    return [*_FEATURES, "stream"] if _is_installed("av") else list(_FEATURES)
+
+
+def _is_installed(module: str) -> bool:
+    """Tell whether a library is here, without importing it."""
+    try:
+        return find_spec(module) is not None
+    except (ImportError, ValueError):  # refused by a finder, or a module without a spec
+        return False
 
 
 def ready_fields(service: Service, warnings: list[str]) -> dict[str, Any]:

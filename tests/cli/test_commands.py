@@ -69,7 +69,7 @@ def test_the_doctor_as_json():
     report = json.loads(done.stdout)
     assert report["serves"]
     checks = {check["name"]: check for part in report["checks"].values() for check in part}
-    wanted = ("numpy", "OpenCV", "onnxruntime", "cores", "memory", "cpu", "shapes.onnx")
+    wanted = ("numpy", "OpenCV", "PyAV", "mss", "onnxruntime", "cores", "memory", "cpu", "shapes.onnx")
     assert {name: checks[name]["state"] for name in wanted} == dict.fromkeys(wanted, "good")
     assert set(checks) >= {"cuda", "tensorrt", "coreml", "openvino", "directml"}
     assert all(check["state"] == "good" or check.get("next") or "text" in check for check in checks.values())
@@ -153,6 +153,14 @@ def test_the_doctor_with_no_runtime_at_all(tmp_path):
     assert "✗ predict       no runtime here can run a model" in done.stdout
     assert all(f"→ pip install 'inferpipe[{extra}]'" in done.stdout for _, extra in LIBRARIES.values())
     assert "the worker cannot serve here" in done.stdout
+
+
+def test_the_doctor_without_what_streams_need(tmp_path):
+    others = [module for module, extra in LIBRARIES.values() if extra != "onnx"]  # to be quicker without them
+    status, report = examined(tmp_path, "av", "mss", "tflite_runtime", *others)
+    missing = {check["name"]: check["next"] for check in report["checks"]["libraries"] if "next" in check}
+    assert missing == {"PyAV": "pip install 'inferpipe[video]'", "mss": "pip install 'inferpipe[screen]'"}
+    assert (status, report["serves"]) == (0, True)
 
 
 def test_the_doctor_without_opencv(tmp_path):

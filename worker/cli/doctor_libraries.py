@@ -1,4 +1,4 @@
-"""The libraries that the doctor looks for: what is required, OpenCV, and one for each runtime."""
+"""The libraries that the doctor looks for: what is required, OpenCV, those of streams and of runtimes."""
 
 import sys
 from collections.abc import Mapping, Sequence
@@ -10,6 +10,12 @@ from runtimes.errors import RuntimeUnavailableError
 from worker.cli.checks import Check, absent, bad, good
 
 REQUIRED = ("msgspec", "numpy")
+
+STREAMS: Mapping[str, tuple[str, str, str]] = {
+    "PyAV": ("av", "video", "no videos, no URLs, no H.264 or VP8 packets"),
+    "mss": ("mss", "screen", "no screens"),
+}
+"""What streams need: name → module, extra, and what there is not without it."""
 
 MODULES: Mapping[str, tuple[str, ...]] = {
     "onnxruntime": ("onnxruntime",),
@@ -29,9 +35,10 @@ Owners = Mapping[str, Sequence[str]]
 
 
 def libraries() -> list[Check]:
-    """Return what is required, and OpenCV."""
+    """Return what is required, OpenCV, and what streams need."""
     owners = packages_distributions()
-    return [*map(_required, REQUIRED), _opencv(sorted(set(owners.get("cv2", ()))))]
+    needed = [*map(_required, REQUIRED), _opencv(sorted(set(owners.get("cv2", ()))))]
+    return needed + [_of_streams(name, *row) for name, row in STREAMS.items()]
 
 
 def runtimes() -> list[Check]:
@@ -69,6 +76,17 @@ def _opencv(owners: Sequence[str]) -> Check:
         then = "pip install --force-reinstall opencv-python-headless"
         return bad("OpenCV", f"{named}: {error}", then, needed=True)
     return good("OpenCV", named, needed=True)
+
+
+def _of_streams(name: str, module: str, extra: str, lack: str) -> Check:
+    install = f"pip install 'inferpipe[{extra}]'"
+    try:
+        found = import_module(module)
+    except ModuleNotFoundError:
+        return absent(name, f"not installed: {lack}", install)
+    except (ImportError, OSError) as error:  # OSError: a shared library that is missing
+        return bad(name, str(error), f"{install} --force-reinstall")
+    return good(name, str(found.__version__))
 
 
 def _runtime(name: str, owners: Sequence[str]) -> Check:
