@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import json
 import os
+import select
 import socket
 import struct
 import subprocess
@@ -102,6 +103,10 @@ class Link:
             position = end
         self._left = data[position:]
         return found
+
+    def readable(self, timeout_s: float | None = None) -> bool:
+        """Wait until something can be read, and return whether it can; None: for ever."""
+        return bool(select.select([self._reader], [], [], timeout_s)[0])
 
     def one_answer(self) -> dict[str, Any]:
         """Read one answer and decode it: for what is not measured."""

@@ -25,6 +25,8 @@ from bench.scenario import Absolute, Driven, Open, Ratio, Scenario, Sweep
 from bench.settings import Settings
 from bench.side_maker import LackingError, SideMaker
 from bench.sides import Side
+from bench.streams import first, pushed
+from bench.streams import ratio as stream_ratio
 from bench.target import Metric
 from bench.wire import Measurement
 
@@ -193,5 +195,8 @@ _MEASURES: dict[str, Callable[[Any, Settings, SideMaker, Step], Row]] = {
     "host-lag": lag.measure,
     "host-kills": kills.measure,
     "host-recycle": recycle.measure,
+    "stream-ratio": stream_ratio.measure,
+    "stream-first": first.measure,
+    "stream-pushed": pushed.measure,
 }
 """By kind; each takes the scenario of its kind."""

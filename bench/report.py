@@ -19,9 +19,10 @@ HEADINGS = ("scenario", "worker", "rival", "figure [95 %]", "target", "", "gener
 _COUNTS = (
     *(Metric.WRONG_ANSWERS, Metric.MISCOUNTED),
     *(Metric.REJECTED_OR_WRONG, Metric.WRONG, Metric.FAILED),
+    *(Metric.FRAMES_MISSING, Metric.WRONG_FRAMES, Metric.FILES_LEFT),
 )
 
-_DIGITS = {Metric.RATE: 0, Metric.EXTRA_MB: 0, **dict.fromkeys(_COUNTS, 0)}
+_DIGITS = {Metric.RATE: 0, Metric.EXTRA_MB: 0, Metric.DISK_MB: 0, **dict.fromkeys(_COUNTS, 0)}
 """After the point; 3 for those that are not here."""
 
 

@@ -6,6 +6,7 @@ from msgspec import field
 
 from bench.host_scenario import HostKills, HostLag, HostRatio, HostRecycle
 from bench.scenario_base import Base, Link, Positive, Rival, Seconds, Share
+from bench.stream_scenario import StreamFirst, StreamPushed, StreamRatio
 from bench.target import Metric
 
 
@@ -220,5 +221,8 @@ Scenario: TypeAlias = (
     | HostLag
     | HostKills
     | HostRecycle
+    | StreamRatio
+    | StreamFirst
+    | StreamPushed
 )
 """`kind` in a file tells which."""

@@ -24,10 +24,11 @@ FILES = (
     "start_and_memory.toml",
     "policies.toml",
     "hosts.toml",
+    "streams.toml",
 )
 """In the order in which they run."""
 
-SPREAD = ("language", "model", "input", "link", "in_flight", "load")
+SPREAD = ("language", "model", "input", "link", "in_flight", "load", "clip", "container")
 """Keys that may be lists: such a table stands for a scenario of each combination."""
 
 

@@ -19,6 +19,7 @@ from bench.scenario import (
     StartUp,
     Sweep,
 )
+from bench.stream_scenario import StreamFirst, StreamPushed, StreamRatio
 
 UNBOUND_SHARE = 0.5
 """Of `Settings.round_s`, for scenarios without a target."""
@@ -91,6 +92,14 @@ def _host_ratio_s(scenario: HostRatio, settings: Settings) -> float:
     return 2 * (_LOAD_S + 1.2 * settings.rounds * settings.round_seconds(scenario))
 
 
+def _stream_ratio_s(scenario: StreamRatio, settings: Settings) -> float:
+    """A run of a whole 1080p clip, or of the few frames that a model is shown; `watch` starts each time."""
+    sides = 1 + len(scenario.ways)
+    trials = (6 if scenario.predicts else 2) * _LOAD_S * (settings.calibrate_s > 0)
+    a_run = 3.0 if scenario.predicts else 1.5
+    return trials + settings.rounds * (a_run * sides + _LOAD_S * (scenario.through == "watch"))
+
+
 _ESTIMATES: Mapping[type[Scenario], Callable[[Any, Settings], float]] = {
     Ratio: _closed_s,
     Absolute: _closed_s,
@@ -106,5 +115,8 @@ _ESTIMATES: Mapping[type[Scenario], Callable[[Any, Settings], float]] = {
     HostRatio: _host_ratio_s,
     HostLag: lambda it, settings: _LOAD_S + it.seconds * settings.window_share,
     HostKills: lambda it, settings: _LOAD_S + (it.requests / 700 + it.kills) * settings.policy_share,
+    StreamRatio: _stream_ratio_s,
+    StreamFirst: lambda _, settings: settings.memory_rounds * (_LOAD_S + 1),
+    StreamPushed: lambda it, settings: 2 * _LOAD_S + 12 + it.seconds * settings.policy_share,
     HostRecycle: lambda it, settings: _LOAD_S + (it.seconds + it.calm_seconds) * settings.policy_share,
 }

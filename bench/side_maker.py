@@ -18,6 +18,7 @@ from bench.models import ModelFolder
 from bench.scenario import Absolute, Driven, Memory, Ratio, Sweep
 from bench.scenario_base import Rival
 from bench.sides import Side
+from bench.stream_scenario import Streamed
 from bench.wire import BareJob, GeneratorJob
 from protocol.messages import MessageType
 from runtimes.cores import available_cores
@@ -86,7 +87,9 @@ class SideMaker:
         self.against = tuple(against)
         self._libraries = own_libraries() if libraries is None else libraries
 
-    def config(self, scenario: Driven | Hosted, concurrency: int, more: Mapping[str, Any]) -> dict[str, Any]:
+    def config(
+        self, scenario: Driven | Hosted | Streamed, concurrency: int, more: Mapping[str, Any]
+    ) -> dict[str, Any]:
         """Return the handshake."""
         model = self._models.model(scenario.model)
         return {

@@ -12,6 +12,7 @@ from av.sidedata.sidedata import Type
 from av.video.reformatter import ColorRange, VideoReformatter
 from numpy.typing import NDArray
 
+from preprocess.buffers import BufferPool
 from preprocess.options import ColorSpace
 from protocol.pixel_format import PixelFormat
 from streaming.errors import StreamTooLargeError
@@ -44,6 +45,9 @@ class Turn:
 
 UPRIGHT = Turn()
 
+_IDLE_BYTES = 32 << 20
+"""What a stream keeps for its next pictures: those of 1080p that are on their way at once."""
+
 
 @dataclass(frozen=True, slots=True)
 class Picture:
@@ -61,6 +65,8 @@ class PixelReader:
 
     def __init__(self, settings: DecodeSettings) -> None:
         self._settings = settings
+        self._buffers = BufferPool(_IDLE_BYTES)
+        """Fresh memory would cost a page fault for every 4 KiB of a picture."""
         self._reformatter = VideoReformatter()
         """One for all pictures: it keeps its tables while size and format stay."""
         self._turns: dict[int, Turn] = {}
@@ -98,7 +104,7 @@ class PixelReader:
         converted_to = PixelFormat.BGR if asked is None else asked  # RGB is 0
         layout = _LAYOUTS.get(frame.format.name)
         if asked in (None, layout) and layout is not None and _is_copied(frame, width, height):
-            return _packed(frame, layout, turn)
+            return _packed(frame, layout, turn, self._buffers)
         return self._converted(frame, width, height, converted_to, turn)
 
     def _converted(
@@ -173,10 +179,10 @@ def _is_copied(frame: av.VideoFrame, width: int, height: int) -> bool:
     return even and square and matrix_known and not upwards and frame.color_range != ColorRange.JPEG
 
 
-def _packed(frame: av.VideoFrame, layout: PixelFormat, turn: Turn) -> Picture:
+def _packed(frame: av.VideoFrame, layout: PixelFormat, turn: Turn, buffers: BufferPool) -> Picture:
     planes = [turn.apply(plane) for plane in _planes(frame, layout)]
     height, width = planes[0].shape
-    packed = np.empty((height * 3 // 2, width), np.uint8)
+    packed = buffers.tensor((height * 3 // 2, width), np.uint8)
     flat, start = packed.reshape(-1), 0
     for plane in planes:
         flat[start : start + plane.size].reshape(plane.shape)[:] = plane

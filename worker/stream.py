@@ -20,8 +20,8 @@ from protocol.options import RequestOptions
 from streaming.base import StreamEvent, VideoFrame
 from streaming.errors import SourceUnavailableError
 from streaming.pump import Drop, Ended, FramePump
+from worker.asking import Asked, bind, queue
 from worker.errors import CANCELLED, STREAM_OVERRUN, SUPERSEDED, Failure, failure_of
-from worker.handlers.infer import Asked, bind, queue
 from worker.requests import Request
 from worker.responses import encode_fields
 from worker.service import Service

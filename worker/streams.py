@@ -47,10 +47,14 @@ class Stream(Protocol):
         ...
 
 
+ENDING_SOURCES = 16
+"""So many sources may still be ending beside the streams that may be open; then no more are opened."""
+
+
 class StreamTable:
     """Open streams, and those that have had their last word while their source still ends.
 
-    A source may take its time (a URL that says nothing, a large file to remove), and is counted until then.
+    A source may take its time: a URL that says nothing, a large file to remove.
     """
 
     def __init__(self, limit: int) -> None:
@@ -69,7 +73,8 @@ class StreamTable:
     @property
     def is_full(self) -> bool:
         """Whether no further stream may be opened."""
-        return len(self._open) + len(self._ending) >= self._limit
+        all_sources = len(self._open) + len(self._ending)
+        return len(self._open) >= self._limit or all_sources >= self._limit + ENDING_SOURCES
 
     def add(self, stream_id: int, stream: Stream) -> None:
         """Take a stream up; its id must be free."""

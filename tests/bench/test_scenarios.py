@@ -21,8 +21,8 @@ from bench.scenario_files import (
 from bench.settings import QUICK, Settings, estimate_s
 from bench.target import Metric, Target
 
-MINUTES_IN_FULL = 26
-MINUTES_QUICK = 5
+MINUTES_IN_FULL = 34
+MINUTES_QUICK = 8
 
 RATIO = """
 [[scenario]]

@@ -3,6 +3,7 @@
 import itertools
 import socket
 import time
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from raw_host import RawHost
 from wire import COMMAND, INFER_RAW, any_raw, packet
 
 from tests.streaming.clips import BY_NAME, Clip, encode
+from worker.streams import ENDING_SOURCES
 
 CLIPS = {name: encode(clip) for name, clip in BY_NAME.items()}
 FRAMES = 30
@@ -341,18 +343,18 @@ def test_files_of_a_worker_that_was_killed_are_removed_by_the_next_one(spawn, tm
     assert stream.until_final()["frames"] == FRAMES
 
 
-def test_a_source_that_still_ends_counts_as_a_stream(spawn):
+def test_sources_that_do_not_end_are_not_gathered_without_bound(spawn):
     host = spawn(config(NOOP, limits={"maxStreams": 1}))
-    with socket.create_server(("127.0.0.1", 0)) as server:
+    with socket.create_server(("127.0.0.1", 0)) as server, ExitStack() as connections:
         url = f"http://127.0.0.1:{server.getsockname()[1]}/a.ts"
-        stream = HostStream(host, {"type": "url", "url": url, "timeoutMs": 600_000})
-        connection, _ = server.accept()
-        with connection:
+        for _ in range(1 + ENDING_SOURCES):
+            stream = HostStream(host, {"type": "url", "url": url, "timeoutMs": 600_000})
+            connection = connections.enter_context(server.accept()[0])
             connection.recv(1)  # it waits for an answer now, and no one can wake it
             assert stream.close()["status"] == "ok"
             assert stream.until_final()["reason"] == "closed"
-            assert HostStream(host, PUSH, 2).next()["code"] == "overloaded"
-    while (first := HostStream(host, PUSH, 3).next()).get("code") == "overloaded":
+        assert HostStream(host, PUSH).next()["code"] == "overloaded"
+    while (first := HostStream(host, PUSH).next()).get("code") == "overloaded":
         time.sleep(0.01)
     assert first["event"] == "opened"
 

@@ -8,8 +8,8 @@ from frame_cache.shared_memory import SharedRegion
 from protocol.commands import RegionAttach, RegionDetach
 from protocol.errors import ErrorCode
 from protocol.messages import InferShared
+from worker.asking import Asked, ask, bind, queue
 from worker.errors import Failure, failure_of, region_not_attached
-from worker.handlers.infer import Asked, ask, bind, queue
 from worker.requests import Request
 from worker.service import Service
 from worker.slot import ServingModel

@@ -7,8 +7,8 @@ from functools import partial
 from postprocessors.results import Result
 from protocol.commands import Warmup
 from protocol.errors import ErrorCode
+from worker.asking import bind
 from worker.errors import Failure, model_not_loaded
-from worker.handlers.infer import bind
 from worker.proof import blank_item
 from worker.requests import Group, Item, Request
 from worker.responses import encode_fields
