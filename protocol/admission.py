@@ -6,7 +6,7 @@ from enum import Enum, auto
 import msgspec
 
 from protocol.errors import ErrorCode, WireError
-from protocol.payload import OPTIONS_FLAG
+from protocol.payload import type_of
 
 
 class Verdict(Enum):
@@ -34,7 +34,7 @@ class RejectedPacket:
 
     request_id: int
     type: int
-    """Without the options flag. With `unknown_type` it says nothing: 0x80 is no COMMAND."""
+    """Without the options flag where its type takes options; else as it came: 0x80 is no COMMAND."""
     payload_bytes: int
     """Payload length by its header."""
     code: ErrorCode
@@ -52,7 +52,7 @@ def rejected_packet(header: PacketHeader, fault: WireError, admitted: bool) -> R
     """The answerable form of a fault; its named_id is still to be filled in."""
     return RejectedPacket(
         request_id=header.request_id,
-        type=header.type & ~OPTIONS_FLAG,
+        type=type_of(header.type),
         payload_bytes=header.payload_length,
         code=fault.code,
         error=fault.text,

@@ -17,7 +17,16 @@ from protocol import errors
 from protocol.errors import bad_request
 from protocol.framing import request_head
 from protocol.options import NO_OPTIONS, RequestOptions, split_options
-from protocol.payload import OPTIONS_FLAG, STREAM_TYPES, Envelope, MessageType, Packet, Parts, packet_parts
+from protocol.payload import (
+    OPTIONS_FLAG,
+    PLAIN_TYPES,
+    STREAM_TYPES,
+    Envelope,
+    MessageType,
+    Packet,
+    Parts,
+    packet_parts,
+)
 from protocol.picture import Picture, SharedPicture, wrap_picture
 from protocol.references import CACHED_BYTES, InferCached, InferShared
 from protocol.streams import StreamData, StreamEnd
@@ -203,10 +212,7 @@ MESSAGE_TYPES: dict[int, type[Message]] = {
 }
 """Type byte, without the options flag, to the struct that it is decoded into."""
 
-_WITHOUT_OPTIONS = STREAM_TYPES | {MessageType.COMMAND}
-SERVED_TYPES = frozenset(MESSAGE_TYPES) | {
-    kind | OPTIONS_FLAG for kind in MESSAGE_TYPES.keys() - _WITHOUT_OPTIONS
-}
+SERVED_TYPES = frozenset(MESSAGE_TYPES) | {kind | OPTIONS_FLAG for kind in MESSAGE_TYPES.keys() - PLAIN_TYPES}
 """Type bytes as they may come. A COMMAND takes no options, nor do the packets of a stream."""
 
 

@@ -299,7 +299,7 @@ class PacketDecoder:
     def _reject(self, header: PacketHeader, fault: WireError, admitted: bool) -> RejectedPacket | None:
         """Answer a packet whose payload is not wanted; None while an id in it is still to come."""
         rejected = rejected_packet(header, fault, admitted)
-        if rejected.type in NAMING_TYPES and fault.code is not ErrorCode.UNKNOWN_TYPE:
+        if rejected.type in NAMING_TYPES:
             return self._finish_rejected(header, rejected)
         self._skip_packet(header)
         return rejected

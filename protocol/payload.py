@@ -35,6 +35,9 @@ OPTIONS_FLAG = 0x80
 STREAM_TYPES = frozenset((MessageType.STREAM_DATA, MessageType.STREAM_END))
 """They are never answered under their own id, and take no options."""
 
+PLAIN_TYPES = STREAM_TYPES | {MessageType.COMMAND}
+"""They take no options: with the flag, they are no types at all."""
+
 NAMING_TYPES = STREAM_TYPES | {MessageType.CACHE_FRAME}
 """Their payloads begin with an id that has to be known also where the rest is wrong."""
 
@@ -96,6 +99,12 @@ def packet_parts(
         type_byte |= OPTIONS_FLAG
         parts.insert(0, encode_options(options))
     return [request_head(request_id, type_byte, sum(map(len, parts))), *parts]
+
+
+def type_of(type_byte: int) -> int:
+    """The type that a byte names: without the options flag, where that type takes options."""
+    kind = type_byte & ~OPTIONS_FLAG
+    return type_byte if kind in PLAIN_TYPES else kind
 
 
 def named_id_end(type_byte: int, payload: memoryview) -> int:

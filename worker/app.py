@@ -121,7 +121,7 @@ class Worker:
             service.fail(request, failure_of(error))
 
     def _answer_rejected(self, service: Service, packet: RejectedPacket) -> None:
-        if packet.type in STREAM_TYPES and packet.code is not ErrorCode.UNKNOWN_TYPE:
+        if packet.type in STREAM_TYPES:
             reject_stream_packet(service, packet)
             return
         if packet.named_id is not None:
