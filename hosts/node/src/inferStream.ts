@@ -20,7 +20,7 @@ export interface StreamLink {
 
 /** More of one stream does not go at once: what others send would wait behind it in the pipe. */
 const MOST_AT_ONCE = 1 << 20;
-/** The worker gives credit back in parts, the last of which may be this share of all of it and still missing. */
+/** The worker gives credit back in parts of this share, and the last one late: what cannot be cut does without. */
 const WITHHELD = 1 / 16;
 
 /** How data are cut that are written into a source; the others take none. */
