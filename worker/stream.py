@@ -67,6 +67,9 @@ class OpenStream:
         self._frames = 0
         self._source_ended = False
         """No further frame is taken."""
+        self._last_word: dict[str, object] | None = None
+        """What it ends with, once that is decided."""
+        self._is_removed = False
         self._is_gone = False
         """The source's thread is at its end."""
         self._drains = False
@@ -94,9 +97,10 @@ class OpenStream:
 
     def go_on(self) -> None:
         """Take what the pump has, as far as the models have room and the host reads."""
-        if self._request.answered:
+        if self._last_word is not None:
             self._see_off()
-        while not (self._request.answered or self._source_ended or self._service.congested):
+            return
+        while self._last_word is None and not self._source_ended and not self._service.congested:
             if self._under_way >= self._room():
                 return
             taken = self._pump.take()
@@ -205,7 +209,7 @@ class OpenStream:
 
     def _speak(self) -> None:
         """Tell what is at the head of the line."""
-        while self._line and not self._request.answered:
+        while self._line and self._last_word is None:
             head = self._line[0]
             if isinstance(head, FrameInFlight):
                 if not head.is_done:
@@ -230,23 +234,23 @@ class OpenStream:
         self.fail(failure_of(error, _DECODE_PREFIX), reason)
 
     def _grant(self, size: int) -> None:
-        if not self._request.answered:
+        if self._last_word is None:
             self._tell({"event": "credit", "bytes": size})
 
     def _tell(self, fields: dict[str, object]) -> None:
         self._service.tell(self._request, encode_fields(fields))
 
     def _finish(self, fields: dict[str, object]) -> None:
-        """Say the last word, and let go of everything."""
-        if self._request.answered:
+        """Let go of everything, and then say the last word: what it had on the disk is gone by then."""
+        if self._last_word is not None:
             return
-        self._service.answer_fields(self._request, fields)
-        self._service.streams.remove(self._stream_id)
-        self._stop_source()
-        self._see_off()
+        self._last_word = fields
         for part in self._parts():
             self._service.give_up(part, CANCELLED)
         self._line.clear()
+        self._stop_source()
+        if self._is_gone:
+            self._say_last()
 
     def _stop_source(self) -> None:
         """End the source, on a thread: it may have a large file to remove."""
@@ -258,12 +262,20 @@ class OpenStream:
 
     def _stop_pump(self) -> None:
         self._pump.stop()
-        self._wake()
+        self._service.loop.call_soon_threadsafe(self._say_last)
+
+    def _say_last(self) -> None:
+        if self._last_word is None or self._is_removed:  # it drains, or has said it
+            return
+        self._service.answer_fields(self._request, self._last_word)
+        self._service.streams.remove(self._stream_id)
+        self._is_removed = True
+        self._see_off()
 
     def _see_off(self) -> None:
-        """Have the stream forgotten when its source has ended."""
+        """Have the stream forgotten when its source has ended, too."""
         self._is_gone = self._is_gone or isinstance(self._pump.take(), Ended)
-        if self._is_gone:
+        if self._is_gone and self._is_removed:
             self._service.streams.forget(self)
 
 
