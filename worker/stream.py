@@ -69,7 +69,7 @@ class OpenStream:
         """No further frame is taken."""
         self._last_word: dict[str, object] | None = None
         """What it ends with, once that is decided."""
-        self._is_removed = False
+        self._is_told = False
         self._is_gone = False
         """The source's thread is at its end."""
         self._drains = False
@@ -245,6 +245,7 @@ class OpenStream:
         if self._last_word is not None:
             return
         self._last_word = fields
+        self._service.streams.remove(self._stream_id)  # what comes behind finds its place free
         for part in self._parts():
             self._service.give_up(part, CANCELLED)
         self._line.clear()
@@ -265,17 +266,17 @@ class OpenStream:
         self._service.loop.call_soon_threadsafe(self._say_last)
 
     def _say_last(self) -> None:
-        if self._last_word is None or self._is_removed:  # it drains, or has said it
+        if self._last_word is None or self._is_told:  # it drains, or has said it
             return
+        self._is_told = True
         self._service.answer_fields(self._request, self._last_word)
-        self._service.streams.remove(self._stream_id)
-        self._is_removed = True
+        self._service.streams.note_last_word(self)
         self._see_off()
 
     def _see_off(self) -> None:
         """Have the stream forgotten when its source has ended, too."""
         self._is_gone = self._is_gone or isinstance(self._pump.take(), Ended)
-        if self._is_gone and self._is_removed:
+        if self._is_gone and self._is_told:
             self._service.streams.forget(self)
 
 

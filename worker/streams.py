@@ -52,7 +52,7 @@ ENDING_SOURCES = 16
 
 
 class StreamTable:
-    """Open streams, and those that have had their last word while their source still ends.
+    """Open streams, and those that have ended while their last word, or the end of their source, is to come.
 
     A source may take its time: a URL that says nothing, a large file to remove.
     """
@@ -60,7 +60,10 @@ class StreamTable:
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._open: dict[int, Stream] = {}
+        self._silent: set[Stream] = set()
+        """They have ended, and not said so yet."""
         self._ending: set[Stream] = set()
+        """They have ended, and their source has not."""
         self._when_none: list[Callable[[], None]] = []
         self._when_gone: list[Callable[[], None]] = []
 
@@ -89,16 +92,20 @@ class StreamTable:
         return [stream for stream in self._open.values() if stream.request_id == request_id]
 
     def remove(self, stream_id: int) -> None:
-        """Take note that a stream has had its last word; its id is free."""
-        self._ending.add(self._open.pop(stream_id))
-        if not self._open:
-            self._when_none = _call_all(self._when_none)
+        """Take note that a stream has ended; its id is free."""
+        stream = self._open.pop(stream_id)
+        self._silent.add(stream)
+        self._ending.add(stream)
+
+    def note_last_word(self, stream: Stream) -> None:
+        """Take note that the host of a stream that was removed has been told."""
+        self._silent.discard(stream)
+        self._call_if_due()
 
     def forget(self, stream: Stream) -> None:
         """Take note that the source of a stream that was removed has ended."""
         self._ending.discard(stream)
-        if not self._open and not self._ending:
-            self._when_gone = _call_all(self._when_gone)
+        self._call_if_due()
 
     def go_on(self) -> None:
         """Let every stream take further frames: the host has read what held them back."""
@@ -116,22 +123,20 @@ class StreamTable:
             stream.fail(failure)
 
     def when_none(self, callback: Callable[[], None]) -> None:
-        """Call back when no stream is open: at once, if there is none."""
-        if self._open:
-            self._when_none.append(callback)
-        else:
-            callback()
+        """Call back when no stream is open, and each has had its last word: at once, if it is so."""
+        self._when_none.append(callback)
+        self._call_if_due()
 
     def when_gone(self, callback: Callable[[], None]) -> None:
-        """Call back when no stream is open and no source is left: at once, if there is none."""
-        if self._open or self._ending:
-            self._when_gone.append(callback)
-        else:
+        """Call back when, beyond that, no source is left: at once, if it is so."""
+        self._when_gone.append(callback)
+        self._call_if_due()
+
+    def _call_if_due(self) -> None:
+        if self._open or self._silent:
+            return
+        due, self._when_none = self._when_none, []
+        if not self._ending:
+            due, self._when_gone = due + self._when_gone, []
+        for callback in due:
             callback()
-
-
-def _call_all(callbacks: list[Callable[[], None]]) -> list[Callable[[], None]]:
-    """Call them, and return an empty list in their place."""
-    for callback in callbacks:
-        callback()
-    return []

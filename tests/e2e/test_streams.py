@@ -310,6 +310,18 @@ def test_frames_of_streams_count_in_the_metrics(spawn, clip_file):
     assert metrics(host)["slots"][0]["requests"] == 40
 
 
+def test_what_comes_behind_a_close_finds_the_place_free(spawn):
+    host = spawn(config(NOOP, limits={"maxStreams": 1}))
+    last = [HostStream(host, PUSH)]
+    for _ in range(10):
+        closing = host.request(COMMAND, {"cmd": "stream_close", "streamId": 1})
+        last.append(HostStream(host, PUSH))
+        assert host.answer(closing)["status"] == "ok"
+    assert [stream.until_final()["reason"] for stream in last[:-1]] == ["closed"] * 10
+    last[-1].push(CLIPS["webm"])
+    assert last[-1].until_final()["frames"] == FRAMES
+
+
 def test_temporary_files_are_gone_at_every_end(spawn, tmp_path):
     host = spawn(config(NOOP, stream_dir=str(tmp_path)))
     [whole, closed, left] = [HostStream(host, PUSH, number) for number in range(3)]
