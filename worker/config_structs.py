@@ -228,7 +228,7 @@ class WorkerConfig:
         "Name what is to be ready with the first answer; the commands `load` and `replace` bring more later.",
     )
     stream_dir: str | None = key(
-        "stream_dir",
+        "streamDir",
         None,
         read.Text(),
         "The folder in which `push` streams keep what has come. It gets a folder for this user alone, in"

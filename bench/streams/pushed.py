@@ -133,7 +133,7 @@ def measure(scenario: StreamPushed, settings: Settings, maker: SideMaker, step: 
     seconds = max(2 * BLOCKS * SAMPLE_S, scenario.seconds * settings.policy_share)
     with tempfile.TemporaryDirectory(prefix="inferpipe-bench-streams-") as name:
         folder, clip = Path(name) / "worker", Path(name)
-        config = maker.config(scenario, scenario.concurrency, scenario.config) | {"stream_dir": str(folder)}
+        config = maker.config(scenario, scenario.concurrency, scenario.config) | {"streamDir": str(folder)}
         turns = Turns(endless(scenario.container, clip), scenario.streams)
         with alarm(seconds + PATIENCE_S), PushHost(config) as host:
             outcome = _push(host, turns, folder, seconds, step)

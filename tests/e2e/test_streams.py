@@ -323,7 +323,7 @@ def test_what_comes_behind_a_close_finds_the_place_free(spawn):
 
 
 def test_temporary_files_are_gone_at_every_end(spawn, tmp_path):
-    host = spawn(config(NOOP, stream_dir=str(tmp_path)))
+    host = spawn(config(NOOP, streamDir=str(tmp_path)))
     [whole, closed, left] = [HostStream(host, PUSH, number) for number in range(3)]
     for stream in (closed, left):
         stream.send(CLIPS["index_at_end"])
@@ -338,8 +338,8 @@ def test_temporary_files_are_gone_at_every_end(spawn, tmp_path):
 
 
 def test_files_of_a_worker_that_was_killed_are_removed_by_the_next_one(spawn, tmp_path):
-    killed = spawn(config(NOOP, stream_dir=str(tmp_path)))
-    living = spawn(config(NOOP, stream_dir=str(tmp_path)))
+    killed = spawn(config(NOOP, streamDir=str(tmp_path)))
+    living = spawn(config(NOOP, streamDir=str(tmp_path)))
     for host in (killed, living):
         stream = HostStream(host, PUSH)
         stream.send(CLIPS["index_at_end"])
@@ -347,7 +347,7 @@ def test_files_of_a_worker_that_was_killed_are_removed_by_the_next_one(spawn, tm
     assert len(parts(tmp_path)) == 2
     killed.process.kill()
     killed.process.wait()
-    following = HostStream(spawn(config(NOOP, stream_dir=str(tmp_path))), PUSH)
+    following = HostStream(spawn(config(NOOP, streamDir=str(tmp_path))), PUSH)
     following.send(CLIPS["index_at_end"])
     following.until("needsTail")
     assert len(parts(tmp_path)) == 2  # that of the living one, and its own
