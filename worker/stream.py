@@ -115,8 +115,9 @@ class OpenStream:
 
     def drain(self) -> None:
         """End when the frames are answered that have been taken up."""
-        self._drains = True
-        self._source_ended = True
+        if self._source_ended:  # it is at its end anyway
+            return
+        self._drains = self._source_ended = True
         self._stop_source()
         self._line.append(Ended(None))
         self._speak()
