@@ -45,6 +45,13 @@ def lenient_int(value: object) -> int:
     raise ValueError(f"expected a number, got {shown(value)}")
 
 
+def whole(value: Any) -> Any:  # Any: JSON, checked by the caller's next step
+    """Floats without a fraction as ints, in a list too; everything else as it is."""
+    if isinstance(value, list):
+        return [whole(item) for item in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 def shown(value: object) -> str:
     """A host's value for an error text: as JSON where it is one, shortened."""
     text = json.dumps(value, ensure_ascii=False, default=repr)

@@ -2,12 +2,12 @@
 
 import struct
 from functools import lru_cache
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import msgspec
 
 from protocol.errors import bad_request
-from protocol.json_values import decode_object, nearest, shown
+from protocol.json_values import decode_object, nearest, shown, whole
 
 MAX_DETECTIONS = 10_000
 """Upper end of `maxDetections`: some 1 MB of answer."""
@@ -89,7 +89,7 @@ def parse_options(data: bytes) -> RequestOptions:
             raise bad_request(f"unknown option {shown(name)}{nearest(name, OPTION_NAMES)}")
     for name in _WHOLE_NUMBERS:
         if name in fields:
-            fields[name] = _whole(fields[name])
+            fields[name] = whole(fields[name])
     try:
         return msgspec.convert(fields, RequestOptions)
     except msgspec.ValidationError as error:
@@ -126,13 +126,6 @@ def encode_options(options: RequestOptions) -> bytes:
     if len(text) > 0xFFFF:
         raise ValueError(f"options take {len(text)} bytes, at most 65535 fit")
     return _LENGTH.pack(len(text)) + text
-
-
-def _whole(value: Any) -> Any:  # Any: JSON, checked by the caller's next step
-    """Floats without a fraction as ints, in a list too; everything else as it is."""
-    if isinstance(value, list):
-        return [_whole(item) for item in value]
-    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _named(text: str) -> str:

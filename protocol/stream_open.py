@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, TypeAlias, get_args
 import msgspec
 
 from protocol.errors import bad_request
-from protocol.json_values import nearest, shown
+from protocol.json_values import nearest, shown, whole
 from protocol.options import NO_OPTIONS, OPTION_NAMES, RequestOptions, parse_options
 
 _SHOWN_CHARACTERS = 160
@@ -109,7 +109,7 @@ def parse_source(fields: dict[str, Any]) -> StreamSource:
     if kind not in SOURCE_TYPES:
         raise bad_request(f"source type must be one of {', '.join(SOURCE_TYPES)}, got {shown(kind)}")
     try:
-        source: StreamSource = msgspec.convert({k: _whole(v) for k, v in fields.items()}, StreamSource)
+        source: StreamSource = msgspec.convert({k: whole(v) for k, v in fields.items()}, StreamSource)
     except msgspec.ValidationError as error:
         raise bad_request(f"source {kind}: {_reason(error)}") from error
     return source
@@ -126,20 +126,13 @@ def parse_stream_options(fields: dict[str, Any]) -> tuple[StreamOptions, Request
             raise bad_request(
                 f"unknown option {shown(name)}{nearest(name, STREAM_OPTION_NAMES + OPTION_NAMES)}"
             )
-    own = {name: _whole(value) for name, value in fields.items() if name in STREAM_OPTION_NAMES}
+    own = {name: whole(value) for name, value in fields.items() if name in STREAM_OPTION_NAMES}
     others = {name: value for name, value in fields.items() if name not in STREAM_OPTION_NAMES}
     try:
         options = msgspec.convert(own, StreamOptions)
     except msgspec.ValidationError as error:
         raise bad_request(f"option {_reason(error)}") from error
     return options, parse_options(msgspec.json.encode(others)) if others else NO_OPTIONS
-
-
-def _whole(value: Any) -> Any:  # Any: JSON, checked by the caller's next step
-    """Floats without a fraction as ints, in a list too: hosts whose only number is a float write 8.0."""
-    if isinstance(value, list):
-        return [_whole(item) for item in value]
-    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _reason(error: msgspec.ValidationError) -> str:

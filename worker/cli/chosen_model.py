@@ -2,16 +2,49 @@
 
 import argparse
 import json
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from models import DEFAULT_MODEL
 from protocol.options import RequestOptions
 from worker.cli.failures import STATUS_USAGE, CommandFailed
 from worker.cli.terminal import printable, program
 from worker.client import Answer
 
 _SHOWN_CLASSES = 12
+
+
+def add_model_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare which model looks at pictures, and which of its objects are told."""
+    model = parser.add_argument_group("the model")
+    model.add_argument("--model", metavar="M", default=str(DEFAULT_MODEL), help="file (the project's own)")
+    model.add_argument("--runtime", metavar="R", default="auto", help="(auto: by the kind of the file)")
+    model.add_argument("--device", metavar="D", help="cpu, cuda, … (the runtime's default)")
+    model.add_argument("--postprocessor", metavar="P", help="yolo (default), yolov8, …, raw")
+    model.add_argument("--labels", metavar="FILE", type=Path, help="class names: one a line, or JSON")
+    found = parser.add_argument_group("what is reported")
+    found.add_argument(
+        "--confidence", metavar="C", type=number_within(0.0, 1.0), help="lowest score, 0 to 1 (0.25)"
+    )
+    found.add_argument("--classes", metavar="A,B", help="these alone, by name or number")
+
+
+def number_within(least: float, most: float) -> Callable[[str], float]:
+    """Return what reads a number of a command line."""
+    return partial(_number, least, most)
+
+
+def _number(least: float, most: float, text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not least <= value <= most:
+        raise argparse.ArgumentTypeError(f"expected a number from {least:g} to {most:g}, got {text!r}")
+    return value
 
 
 def handshake(arguments: argparse.Namespace) -> dict[str, Any]:

@@ -7,8 +7,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from models import DEFAULT_MODEL
-from worker.cli.chosen_model import handshake, request_options, serving_slot
+from worker.cli.chosen_model import add_model_arguments, handshake, request_options, serving_slot
 from worker.cli.failures import STATUS_FAILED, STATUS_OK
 from worker.cli.hosting import hosted
 from worker.cli.pictures import PictureFile, find
@@ -28,15 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "pictures", nargs="+", metavar="IMAGE|FOLDER|GLOB", help="JPEG, PNG or WebP files, or where they are"
     )
-    model = parser.add_argument_group("the model")
-    model.add_argument("--model", metavar="M", default=str(DEFAULT_MODEL), help="file (the project's own)")
-    model.add_argument("--runtime", metavar="R", default="auto", help="(auto: by the kind of the file)")
-    model.add_argument("--device", metavar="D", help="cpu, cuda, … (the runtime's default)")
-    model.add_argument("--postprocessor", metavar="P", help="yolo (default), yolov8, …, raw")
-    model.add_argument("--labels", metavar="FILE", type=Path, help="class names: one a line, or JSON")
-    found = parser.add_argument_group("what is reported")
-    found.add_argument("--confidence", metavar="C", type=_fraction, help="lowest score, 0 to 1 (0.25)")
-    found.add_argument("--classes", metavar="A,B", help="these alone, by name or number")
+    add_model_arguments(parser)
     output = parser.add_argument_group("where it goes")
     output.add_argument("--out", metavar="DIR", type=Path, help="write copies with boxes drawn in")
     output.add_argument(
@@ -106,16 +97,6 @@ def _introduce(slot: Answer, arguments: argparse.Namespace) -> None:
         print(STDERR.dim(loaded), file=sys.stderr)
     if arguments.out and slot["postprocessor"] == "raw":
         note("raw tensors: there is nothing to draw for --out")
-
-
-def _fraction(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"expected a number from 0 to 1, got {text!r}")
-    return value
 
 
 def _count(text: str) -> int:

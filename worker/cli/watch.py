@@ -10,9 +10,14 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from models import DEFAULT_MODEL
 from protocol.stream_open import StreamOptions
-from worker.cli.chosen_model import handshake, request_options, serving_slot
+from worker.cli.chosen_model import (
+    add_model_arguments,
+    handshake,
+    number_within,
+    request_options,
+    serving_slot,
+)
 from worker.cli.failures import STATUS_FAILED, STATUS_OK, CommandFailed
 from worker.cli.hosting import hosted
 from worker.cli.progress import Progress
@@ -37,18 +42,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = _EPILOG
     parser.add_argument("source", metavar="SOURCE", type=parse, help="what to watch")
-    model = parser.add_argument_group("the model")
-    model.add_argument("--model", metavar="M", default=str(DEFAULT_MODEL), help="file (the project's own)")
-    model.add_argument("--runtime", metavar="R", default="auto", help="(auto: by the kind of the file)")
-    model.add_argument("--device", metavar="D", help="cpu, cuda, … (the runtime's default)")
-    model.add_argument("--postprocessor", metavar="P", help="yolo (default), yolov8, …, raw")
-    model.add_argument("--labels", metavar="FILE", type=Path, help="class names: one a line, or JSON")
-    found = parser.add_argument_group("what is reported")
-    found.add_argument("--confidence", metavar="C", type=_fraction, help="lowest score, 0 to 1 (0.25)")
-    found.add_argument("--classes", metavar="A,B", help="these alone, by name or number")
+    add_model_arguments(parser)
     frames = parser.add_argument_group("which frames")
     frames.add_argument("--every-nth", metavar="N", type=_count, default=1, help="frames 0, N, 2N, …")
-    frames.add_argument("--max-fps", metavar="F", type=_rate, help="so many a second of the video at most")
+    frames.add_argument(
+        "--max-fps",
+        metavar="F",
+        type=number_within(0.001, 1000.0),
+        help="so many a second of the video at most",
+    )
     frames.add_argument("--keyframes-only", action="store_true", help="those that stand by themselves")
     frames.add_argument("--frames", metavar="N", type=_count, help="end after so many")
     frames.add_argument("--hwaccel", metavar="H", help="decode by auto, cuda, vaapi, … (software)")
@@ -172,24 +174,6 @@ def _introduce(slot: Answer, arguments: argparse.Namespace) -> None:
         print(STDERR.dim(loaded), file=sys.stderr)
     if (arguments.out or arguments.show) and slot["postprocessor"] == "raw":
         note("raw tensors: there is nothing to draw")
-
-
-def _fraction(text: str) -> float:
-    return _number(text, 0.0, 1.0)
-
-
-def _rate(text: str) -> float:
-    return _number(text, 0.001, 1000.0)
-
-
-def _number(text: str, least: float, most: float) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = least - 1
-    if not least <= value <= most:
-        raise argparse.ArgumentTypeError(f"expected a number from {least:g} to {most:g}, got {text!r}")
-    return value
 
 
 def _count(text: str) -> int:
