@@ -33,10 +33,6 @@ class VideoFrame:
     color_space: ColorSpace | None = None
     """The matrix of I420 and NV12; None where the stream does not say."""
 
-    @property
-    def nbytes(self) -> int:
-        return self.frame_data.nbytes
-
 
 @dataclass(frozen=True, slots=True)
 class StreamEvent:

@@ -6,7 +6,7 @@ from contextlib import aclosing, suppress
 from os import PathLike
 
 from protocol.pixel_format import PixelFormat
-from streaming.base import FrameSource, VideoFrame
+from streaming.base import VideoFrame
 from streaming.camera import CameraSource
 from streaming.channel import ByteStreamFraming, DataChannelFraming, Framing
 from streaming.errors import StreamError
@@ -84,7 +84,7 @@ class StreamHandler:
             StreamError: there is no such camera, or it has gone.
         """
         source = CameraSource(camera_id, width, height, fps, self._settings)
-        return _given(source, Drop.OLDEST, f"camera {camera_id}")
+        return pumped(source, drop=Drop.OLDEST, name=f"camera {camera_id}")
 
     def capture_screen(
         self, region: Region | None = None, fps: float = 30
@@ -94,7 +94,7 @@ class StreamHandler:
         Raises:
             StreamError: no screen can be read.
         """
-        return _given(ScreenSource(region, fps, self._settings), Drop.OLDEST, "screen")
+        return pumped(ScreenSource(region, fps, self._settings), drop=Drop.OLDEST, name="screen")
 
     def read_video_file(
         self, file_path: str | PathLike[str], start_frame: int = 0, end_frame: int | None = None
@@ -105,7 +105,7 @@ class StreamHandler:
             StreamError: after the frames that there were.
         """
         source = FileSource(file_path, self._settings, start_frame, end_frame)
-        return _given(source, Drop.NONE, f"file {file_path}")
+        return pumped(source, name=f"file {file_path}")
 
     async def _received(
         self, stream_id: object, items: AsyncGenerator[bytes, None], framing: Framing
@@ -129,12 +129,6 @@ class StreamHandler:
             feeding.cancel()
             await asyncio.gather(feeding, return_exceptions=True)
         _raise_failure(feeding, None)
-
-
-async def _given(source: FrameSource, drop: Drop, name: str) -> AsyncGenerator[VideoFrame, None]:
-    async with aclosing(pumped(source, drop=drop, name=name)) as frames:
-        async for frame in frames:
-            yield frame
 
 
 async def _feed(source: PacketsSource, items: AsyncGenerator[bytes, None], room: asyncio.Event) -> None:

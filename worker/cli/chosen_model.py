@@ -3,6 +3,7 @@
 import argparse
 import json
 import math
+import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 from models import DEFAULT_MODEL
 from protocol.options import RequestOptions
 from worker.cli.failures import STATUS_USAGE, CommandFailed
-from worker.cli.terminal import printable, program
+from worker.cli.terminal import STDERR, note, printable, program
 from worker.client import Answer
 
 _SHOWN_CLASSES = 12
@@ -79,6 +80,18 @@ def serving_slot(model: str, ready: Answer) -> Answer:
     why, _, install = str(slot["error"]).partition("; pip install ")
     then = f"pip install {install}" if install else _advice(Path(model))
     raise CommandFailed(f"the model {model} cannot be loaded", why, then)
+
+
+def introduce(slot: Answer, model: str, *, draws: bool) -> None:
+    """Say to a person what serves, and to everybody what is not as it was asked for."""
+    name = Path(model).name
+    if fallback := slot.get("deviceFallback"):
+        note(f"{name} runs on {slot['device']}: {fallback}")
+    if STDERR.is_terminal:
+        loaded = f"{name} is loaded: {slot['runtime']} on {slot['device']}, {slot['loadMs']:.0f} ms"
+        print(STDERR.dim(loaded), file=sys.stderr)
+    if draws and slot["postprocessor"] == "raw":
+        note("raw tensors: there is nothing to draw")
 
 
 def request_options(arguments: argparse.Namespace, labels: Sequence[str]) -> RequestOptions:

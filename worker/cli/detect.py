@@ -7,13 +7,12 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from worker.cli.chosen_model import add_model_arguments, handshake, request_options, serving_slot
+from worker.cli.chosen_model import add_model_arguments, handshake, introduce, request_options, serving_slot
 from worker.cli.failures import STATUS_FAILED, STATUS_OK
 from worker.cli.hosting import hosted
 from worker.cli.pictures import PictureFile, find
 from worker.cli.progress import Progress
-from worker.cli.terminal import STDERR, STDOUT, note, printable, wrapped
-from worker.client import Answer
+from worker.cli.terminal import STDOUT, printable, wrapped
 
 if TYPE_CHECKING:
     from worker.cli.detecting import Outcome
@@ -60,7 +59,7 @@ async def _run(arguments: argparse.Namespace) -> int:
         async with hosted(config, debug=arguments.debug) as worker:
             progress.clear()
             slot = serving_slot(arguments.model, worker.ready)
-            _introduce(slot, arguments)
+            introduce(slot, arguments.model, draws=bool(arguments.out))
             detector = Detector(worker, request_options(arguments, slot["labels"]), copies)
             return await _report(arguments, detector.outcomes(found, arguments.in_flight), len(found))
     finally:
@@ -85,18 +84,6 @@ async def _report(arguments: argparse.Namespace, outcomes: "AsyncIterator[Outcom
     if arguments.out and done > failed:
         print(wrapped(f"copies with boxes are in {printable(arguments.out)}/", 0), file=sys.stderr)
     return STATUS_FAILED if failed else STATUS_OK
-
-
-def _introduce(slot: Answer, arguments: argparse.Namespace) -> None:
-    """Say to a person what serves, and to everybody what is not as it was asked for."""
-    name = Path(arguments.model).name
-    if fallback := slot.get("deviceFallback"):
-        note(f"{name} runs on {slot['device']}: {fallback}")
-    if STDERR.is_terminal:
-        loaded = f"{name} is loaded: {slot['runtime']} on {slot['device']}, {slot['loadMs']:.0f} ms"
-        print(STDERR.dim(loaded), file=sys.stderr)
-    if arguments.out and slot["postprocessor"] == "raw":
-        note("raw tensors: there is nothing to draw for --out")
 
 
 def _count(text: str) -> int:

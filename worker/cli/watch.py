@@ -14,6 +14,7 @@ from protocol.stream_open import StreamOptions
 from worker.cli.chosen_model import (
     add_model_arguments,
     handshake,
+    introduce,
     number_within,
     request_options,
     serving_slot,
@@ -21,9 +22,9 @@ from worker.cli.chosen_model import (
 from worker.cli.failures import STATUS_FAILED, STATUS_OK, CommandFailed
 from worker.cli.hosting import hosted
 from worker.cli.progress import Progress
-from worker.cli.terminal import STDERR, STDOUT, note, printable, wrapped
+from worker.cli.terminal import STDOUT, printable, wrapped
 from worker.cli.watch_source import Watched, check, parse
-from worker.client import Answer, WorkerClient, WorkerError
+from worker.client import WorkerClient, WorkerError
 
 if TYPE_CHECKING:
     from worker.cli.watch_local import Outputs
@@ -81,7 +82,7 @@ async def _run(arguments: argparse.Namespace) -> int:
         async with hosted(config, debug=arguments.debug) as worker:
             progress.clear()
             slot = serving_slot(arguments.model, worker.ready)
-            _introduce(slot, arguments)
+            introduce(slot, arguments.model, draws=outputs is not None)
             async with _running(worker, arguments, slot["labels"], outputs) as running:
                 return await _report(running, arguments)
     finally:
@@ -162,18 +163,6 @@ def _explained(error: Exception, watched: Watched, frames: int) -> CommandFailed
         reason = error.reason if isinstance(error, SourceUnavailableError) else None
         return stream_failure(watched, frames, failure_of(error).code, str(error), reason)
     return None
-
-
-def _introduce(slot: Answer, arguments: argparse.Namespace) -> None:
-    """Say to a person what serves, and to everybody what is not as it was asked for."""
-    name = Path(arguments.model).name
-    if fallback := slot.get("deviceFallback"):
-        note(f"{name} runs on {slot['device']}: {fallback}")
-    if STDERR.is_terminal:
-        loaded = f"{name} is loaded: {slot['runtime']} on {slot['device']}, {slot['loadMs']:.0f} ms"
-        print(STDERR.dim(loaded), file=sys.stderr)
-    if (arguments.out or arguments.show) and slot["postprocessor"] == "raw":
-        note("raw tensors: there is nothing to draw")
 
 
 def _count(text: str) -> int:
